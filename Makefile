@@ -1,0 +1,49 @@
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench
+
+.PHONY: setup demo test long lint types check bench dist clean
+
+setup: $(READY)
+
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+# Open the printed address; Ctrl+C ends it.
+demo: $(READY)
+	$(BIN)/clickmw demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+# Kill loops, large property tests: minutes, not seconds.
+long: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: test lint types
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,bench]"
+	touch $@
+
+# Interleaved rounds, ratios; writes benchmarks/RESULTS.md.
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+dist: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

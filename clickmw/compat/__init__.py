@@ -1,0 +1,1 @@
+"""Foreign click APIs that clickmw speaks, one file each."""

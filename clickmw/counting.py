@@ -1,0 +1,120 @@
+"""Who counts: the duplicate rule and the search rule, as pure functions.
+
+Both walk events in order of (received_ms, event id) and read nothing else, so that any order of
+arrival, a rebuild from raw rows and every store decide alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+SEARCH_WINDOW_MS = 30 * 60 * 1000
+TYPING_MS = 30 * 1000
+#: A click belongs to the rates of its search for a day.
+CLICK_HORIZON_MS = 24 * 60 * 60 * 1000
+
+
+def decide_clicks(received_ms: Sequence[int], window_ms: int) -> list[bool]:
+    """Tell which clicks of one key count; the times are sorted.
+
+    A click counts when no counted click of its key lies less than *window_ms* before it.
+    """
+    decisions: list[bool] = []
+    last_counted = None
+    for now in received_ms:
+        counts = last_counted is None or now - last_counted >= window_ms
+        last_counted = now if counts else last_counted
+        decisions.append(counts)
+    return decisions
+
+
+class Walked(NamedTuple):
+    """One search of a visitor, as the search rule sees it."""
+
+    received_ms: int
+    event_id: bytes
+    query_id: bytes
+    query: str
+    offset: int
+
+
+class Decision(NamedTuple):
+    """``drop_reason`` is empty for a search that counts; ``first`` is the search it belongs to otherwise."""
+
+    drop_reason: str
+    first: bytes | None
+
+
+COUNTED = Decision("", None)
+
+
+def decide_searches(walk: Sequence[Walked], settled: Sequence[Decision] = ()) -> list[Decision]:
+    """Decide the searches of one visitor on one site, sorted by (received_ms, event id).
+
+    A search counts once per normal query and 30 minutes: a later one is a ``repeat``, or a
+    ``page`` when it shows a further page and the first page was counted. One that the visitor's
+    next search within 30 seconds extends was ``typing``, and belongs to that next search.
+    The decisions of the first ``len(settled)`` searches are taken as given.
+    """
+    decisions = list(settled)
+    counted: dict[str, Walked] = {}
+    for search, decision in zip(walk, settled, strict=False):
+        if not decision.drop_reason:
+            counted[search.query] = search
+    for index in range(len(settled), len(walk)):
+        decision = _decide(walk, index, counted)
+        if not decision.drop_reason:
+            counted[walk[index].query] = walk[index]
+        decisions.append(decision)
+    return _lead_typing_to_its_end(walk, decisions, len(settled))
+
+
+def _decide(walk: Sequence[Walked], index: int, counted: dict[str, Walked]) -> Decision:
+    search = walk[index]
+    if index + 1 < len(walk) and extends(walk[index + 1], search):
+        return Decision("typing", None)
+    first = counted.get(search.query)
+    if first is None or search.received_ms - first.received_ms >= SEARCH_WINDOW_MS:
+        return COUNTED
+    further_page = search.offset > 0 and first.offset == 0
+    return Decision("page" if further_page else "repeat", first.query_id)
+
+
+def extends(following: Walked, search: Walked) -> bool:
+    """Tell whether *following* finishes the query that *search* began."""
+    return (
+        len(following.query) > len(search.query)
+        and following.query.startswith(search.query)
+        and following.received_ms - search.received_ms <= TYPING_MS
+        and search.offset == 0
+        and search.query != ""
+    )
+
+
+def _lead_typing_to_its_end(
+    walk: Sequence[Walked], decisions: list[Decision], start: int
+) -> list[Decision]:
+    for index in range(len(walk) - 2, start - 1, -1):
+        if decisions[index].drop_reason == "typing":
+            following = decisions[index + 1]
+            decisions[index] = Decision("typing", following.first or walk[index + 1].query_id)
+    return decisions
+
+
+def first_undecided(walk: Sequence[Walked], decisions: Sequence[Decision | None]) -> int:
+    """Return where the walk has to be decided anew: *decisions* has None for the new searches.
+
+    A new search can turn the one shortly before it into ``typing``, and lead the whole chain of
+    half-typed queries before that one elsewhere; what lies further back stays as it is.
+    """
+    index = next((i for i, decision in enumerate(decisions) if decision is None), len(walk))
+    if 0 < index < len(walk) and walk[index].received_ms - walk[index - 1].received_ms <= TYPING_MS:
+        index -= 1
+        while index > 0 and _is_typing(decisions[index - 1]):
+            index -= 1
+    return index
+
+
+def _is_typing(decision: Decision | None) -> bool:
+    return decision is not None and decision.drop_reason == "typing"

@@ -1,0 +1,138 @@
+"""The demo: a real search site, clickmw around it, and visitors who search and click."""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clickmw.middleware import ClickMW, Door
+from clickmw.simulate import Report, simulate
+from clickmw.stores.base import Filter
+from clickmw.terminal import print_report, report_facts
+
+Application = Callable[..., Iterable[bytes]]
+
+
+def run_demo(port: int, visits: int, *, seed: int, once: bool, as_json: bool) -> int:
+    """Serve the demo on 127.0.0.1 and send *visits* visitors; return the exit code."""
+    with tempfile.TemporaryDirectory(prefix="clickmw-demo-") as folder:
+        site, index = _site(Path(folder))
+        application = ClickMW(
+            site,
+            secret=secrets.token_urlsafe(32),
+            store=f"sqlite:///{Path(folder) / 'clicks.db'}",
+            admin_password=secrets.token_urlsafe(16),
+            trusted_proxies=1,
+        )
+        try:
+            with running(application, port) as address:
+                return _show(application.door, address, visits, seed, once, as_json)
+        finally:
+            application.door.worker.close()
+            index.close()
+
+
+def _site(folder: Path) -> tuple[Application, Any]:
+    prepare = import_module("clickmw.pydocs_search.index").prepare
+    make_site = import_module("clickmw.pydocs_search.site").make_site
+    click.echo("Reading the documentation of this Python …", err=True)
+    try:
+        index = prepare(folder)
+    except RuntimeError as error:  # SQLite without full-text search
+        raise click.ClickException(str(error)) from error
+    return make_site(index), index
+
+
+def _show(door: Door, address: str, visits: int, seed: int, once: bool, as_json: bool) -> int:
+    link = f"{address}{door.settings.prefix}/report/?login={door.routes.access.one_time_link_token()}"
+    click.echo(f"clickmw demo: search site   {address}/", err=as_json)
+    click.echo(f"              report        {link}", err=as_json)
+    click.echo("              (the report's link works once, for five minutes)", err=as_json)
+    outcome = run_visits(address, visits, seed)
+    if not once:
+        click.echo(f"{outcome.clicks:,} clicks of {visits:,} visitors. Now yours. Ctrl+C ends.")
+        _wait_for_interrupt()
+        return 0
+    return _print_outcome(door, outcome, as_json)
+
+
+def _print_outcome(door: Door, outcome: Report, as_json: bool) -> int:
+    reader = door.routes.open_reader()
+    try:
+        today = door.routes.today(None)
+        asked = Filter(first_day=today - timedelta(days=1), last_day=today)
+        facts = report_facts(reader, asked, 10)
+    finally:
+        reader.close()
+    problems = door.store.check()
+    if as_json:
+        click.echo(json.dumps({**facts, "visits": outcome.summary(), "problems": problems}, default=str))
+    else:
+        print_report(facts)
+        click.echo("\n" + ("\n".join(problems) or "check: every number is the sum of its rows"))
+    return 1 if problems or outcome.errors else 0
+
+
+def run_visits(address: str, visits: int, seed: int) -> Report:
+    """Send the visitors, with a progress bar on a terminal."""
+    with click.progressbar(length=visits, label="Visitors", file=click.get_text_stream("stderr")) as bar:
+        return simulate(address, visits, seed=seed, progress=bar.update)
+
+
+def _wait_for_interrupt() -> None:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        click.echo("\nThe demo and its data are gone.", err=True)
+
+
+@contextmanager
+def running(application: Application, port: int, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve *application* in the background; yield its address. A taken port gives way to a free one."""
+    server = _server(application, host, port)
+    thread = threading.Thread(target=server.serve_forever, name="clickmw-server", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(5)
+        server.server_close()
+
+
+def _server(application: Application, host: str, port: int) -> Any:
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, *_args: object) -> None: ...
+
+    try:
+        return make_server(host, port, application, threaded=True, request_handler=Quiet)
+    except (OSError, SystemExit) as error:
+        if getattr(error, "errno", errno.EADDRINUSE) != errno.EADDRINUSE or not port:
+            raise
+        click.echo(f"Port {port} is taken; another one is used.", err=True)
+        return make_server(host, 0, application, threaded=True, request_handler=Quiet)
+
+
+def serve_forever(application: Application, host: str, port: int) -> None:
+    """Serve *application* until interrupted: with waitress where it is installed."""
+    try:
+        waitress = import_module("waitress")
+    except ImportError:
+        click.echo("clickmw: waitress is not installed; this is a development server.", err=True)
+        with running(application, port, host):
+            _wait_for_interrupt()
+        return
+    waitress.serve(application, host=host, port=port, threads=8, ident=None)

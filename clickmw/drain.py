@@ -1,0 +1,342 @@
+"""The drain: journal to store, exactly once.
+
+Whoever holds the lock file drains: a thread of one worker, ``clickmw drain``, or the report before
+it reads. A segment is removed only after the commit that finished it is on disk. Trouble with the
+store is waited out; the segments stay.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from clickmw.errors import StoreError
+from clickmw.forks import in_forked_child
+from clickmw.journal import (
+    FORMAT_VERSION,
+    Journal,
+    fcntl,
+    is_sealed,
+    read_header,
+    read_records,
+    segment_paths,
+    sync_folder,
+    tail,
+    warn_once_a_minute,
+)
+from clickmw.stores.base import Store
+
+log = logging.getLogger("clickmw")
+
+WORKER_BATCH = 200
+OUTSIDE_BATCH = 2000
+PAUSE_S = 0.2
+#: Between two batches a worker lets its requests run.
+BREATH_S = 0.005
+PRUNE_EVERY_S = 3600.0
+PRUNE_ROWS = 2000
+LEFT_BEHIND_MS = 90 * 86_400_000
+
+
+class DrainLock:
+    """The lock file of a journal folder: one drainer at a time, freed by the kernel when it dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "drain.lock"
+        self._file: IO[bytes] | None = None
+        in_forked_child(self.release)
+
+    def take(self) -> bool:
+        """Try to become the drainer; True when we are."""
+        if self._file is not None:
+            return True
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        except OSError:
+            return False
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Let another process drain."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+@dataclass
+class Drain:
+    """Move what the journal in *folder* holds into the store that *open_store* gives.
+
+    ``batch`` is the most events in one transaction; ``breath_s`` the pause after each. ``keep_days``
+    bounds the age of raw rows: they are pruned in small steps while draining.
+    """
+
+    folder: Path
+    open_store: Callable[[], Store]
+    batch: int = OUTSIDE_BATCH
+    breath_s: float = 0.0
+    keep_days: int | None = None
+    trouble: str | None = None
+    last_pass: float = 0.0
+    _store: Store | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _pruned: float = field(default_factory=time.monotonic)
+    _synced: dict[Path, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.lock = DrainLock(self.folder)
+
+    def run_once(self, *, within_s: float = float("inf")) -> int | None:
+        """Move all there is, or as much as *within_s* allows; None when another process drains.
+
+        Raises StoreError; what was taken in before stays.
+        """
+        with self._guard:
+            if not self.lock.take():
+                return None
+            self.last_pass = time.monotonic()
+            try:
+                moved = self._move_all(time.monotonic() + within_s)
+                self._prune()
+            except StoreError as error:
+                self.trouble = str(error)
+                raise
+            self.trouble = None
+            return moved
+
+    def close(self) -> None:
+        """Close the store and let others drain."""
+        with self._guard:
+            if self._store is not None:
+                self._store.close()
+            self._store = None
+            self.lock.release()
+
+    def _move_all(self, deadline: float) -> int:
+        paths = segment_paths(self.folder)
+        if not paths:
+            return 0
+        store = self._store = self._store or self.open_store()
+        marks = store.watermarks()
+        moved = 0
+        for path in paths:
+            moved += self._move_segment(store, path, marks.get(path.stem, (0, 0))[0], deadline)
+            if time.monotonic() > deadline:
+                break
+        self._forget_removed(store, marks, {path.stem for path in paths})
+        return moved
+
+    def _move_segment(self, store: Store, path: Path, taken: int, deadline: float) -> int:
+        try:
+            sealed = is_sealed(path)
+            if taken == 0 and read_header(path).get("v", FORMAT_VERSION) > FORMAT_VERSION:
+                warn_once_a_minute(
+                    "newer", "clickmw: %s was written by a later clickmw and is left to it", path
+                )
+                return 0
+        except OSError:  # removed by another drain
+            return 0
+        moved = 0
+        while time.monotonic() <= deadline:
+            records = read_records(path, taken, most=self.batch, sealed=sealed)
+            if not records:
+                if sealed:
+                    self._remove(store, path, taken)
+                return moved
+            end = records[-1].end
+            moved += store.append(path.stem, taken, end, records)
+            taken = end
+            if self.breath_s and len(records) > 1:
+                time.sleep(self.breath_s)
+        return moved
+
+    def _remove(self, store: Store, path: Path, taken: int) -> None:
+        """Remove a finished segment, after the commit that finished it is on disk."""
+        store.append(path.stem, taken, taken, (), on_disk=True)
+        sync_folder(self.folder)
+        path.unlink(missing_ok=True)
+        sync_folder(self.folder)
+        store.forget_segment(path.stem)
+
+    def _forget_removed(self, store: Store, marks: Iterable[str], present: set[str]) -> None:
+        """Drop watermarks that a crash left behind; other folders' live segments are far younger."""
+        oldest_ms = time.time_ns() // 1_000_000 - LEFT_BEHIND_MS
+        for segment in set(marks) - present:
+            if int(segment.partition("-")[0]) < oldest_ms:
+                store.forget_segment(segment)
+
+    def _prune(self) -> None:
+        if self.keep_days is None or self._store is None:
+            return
+        if time.monotonic() - self._pruned < PRUNE_EVERY_S:
+            return
+        before_ms = time.time_ns() // 1_000_000 - self.keep_days * 86_400_000
+        if self._store.prune(before_ms, limit=PRUNE_ROWS) < PRUNE_ROWS:
+            self._pruned = time.monotonic()
+
+    def sync_segments(self) -> None:
+        """Bring what the journal holds to disk: a power cut then costs a second at most."""
+        if not hasattr(os, "fdatasync"):
+            return
+        sizes: dict[Path, int] = {}
+        for path in segment_paths(self.folder):
+            with contextlib.suppress(OSError):
+                sizes[path] = path.stat().st_size
+                if self._synced.get(path) != sizes[path]:
+                    file = os.open(path, os.O_RDONLY)
+                    try:
+                        os.fdatasync(file)
+                    finally:
+                        os.close(file)
+        self._synced = sizes
+
+
+class Worker:
+    """Drain in the background of a web worker: a daemon thread, started by the first event.
+
+    Every process gets its own thread: threads do not survive a fork. Where threads are not to be
+    had (uWSGI without ``--enable-threads``) the end of an answer drains instead.
+    """
+
+    def __init__(self, drain: Drain, journal: Journal) -> None:
+        self.drain = drain
+        self.journal = journal
+        self.has_threads = _has_threads()
+        self._pid = 0
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        self._wake = threading.Event()
+        self._starting = threading.Lock()
+        in_forked_child(self._begin_anew)
+
+    def on_write(self) -> None:
+        """Make sure that somebody drains in this process."""
+        if self._pid != os.getpid():
+            self._start()
+
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._pid == os.getpid():
+                return
+            self._pid = os.getpid()
+            atexit.register(self._last_will, self._pid)
+            if self.has_threads:
+                self._thread = threading.Thread(target=self._run, name="clickmw-drain", daemon=True)
+                self._thread.start()
+        finally:
+            self._starting.release()
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the parent's locks may be held, and its connection is not ours."""
+        self._starting = threading.Lock()
+        self._wake = threading.Event()
+        _inherited.append(self.drain)
+        self.drain = _fresh(self.drain)
+
+    def _run(self) -> None:
+        pause = PAUSE_S
+        while not self._stopped:
+            self._wake.wait(pause)
+            self._wake.clear()
+            pause = self._step(pause)
+
+    def _step(self, pause: float) -> float:
+        """Drain once; return how long to wait before the next time."""
+        try:
+            self.journal.write_tallies()
+            if not self.journal.durable:
+                self.drain.sync_segments()
+            moved = self.drain.run_once()
+            return PAUSE_S if moved is not None else 5 * PAUSE_S
+        except StoreError as error:
+            warn_once_a_minute("store", "clickmw: %s", error)
+            return min(max(pause * 2, PAUSE_S), 5.0)
+        except Exception:
+            log.exception("clickmw: the drain failed; events wait in the journal")
+            return 5.0
+
+    def after_answer(self) -> None:
+        """Drain at the end of an answer where no thread does, or where threads are frozen."""
+        late = time.monotonic() - self.drain.last_pass > (1.0 if not self.has_threads else 5.0)
+        if late:
+            with contextlib.suppress(StoreError):
+                self.journal.write_tallies()
+                self.drain.run_once(within_s=0.25)
+
+    def catch_up(self, within_s: float = 0.25) -> None:
+        """Bring the store up to date before it is read, as far as *within_s* goes."""
+        self.on_write()
+        self.journal.write_tallies()
+        deadline = time.monotonic() + within_s
+        moved = self.drain.run_once(within_s=within_s)
+        while moved is None and self._is_behind() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _is_behind(self) -> bool:
+        with contextlib.suppress(StoreError):
+            reader = (self.drain._store or self.drain.open_store()).reader()
+            try:
+                marks = reader.watermarks()
+            finally:
+                reader.close()
+            return pending(self.drain.folder, marks) > 0
+        return False
+
+    def close(self) -> None:
+        """End the thread and let go of journal and store; what is left waits for the next start."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+        self.journal.close()
+        self.drain.close()
+
+    def _last_will(self, pid: int) -> None:
+        """At a normal exit: tallies to disk, two seconds of draining at most."""
+        if pid != os.getpid():
+            return
+        self.journal.close()
+        with contextlib.suppress(Exception):
+            self.drain.run_once(within_s=2.0)
+            self.drain.close()
+
+
+#: Closing a connection of the parent would disturb it: what was inherited is kept, never used.
+_inherited: list[Drain] = []
+
+
+def _fresh(drain: Drain) -> Drain:
+    return Drain(drain.folder, drain.open_store, drain.batch, drain.breath_s, drain.keep_days)
+
+
+def _has_threads() -> bool:
+    uwsgi: Any = sys.modules.get("uwsgi")
+    return uwsgi is None or bool(uwsgi.opt.get("enable-threads"))
+
+
+def pending(folder: Path, marks: dict[str, tuple[int, int]]) -> int:
+    """Return how many events lie in *folder* past the store's watermarks."""
+    count = 0
+    for path in segment_paths(folder):
+        with contextlib.suppress(OSError):
+            count += tail(path, marks.get(path.stem, (0, 0))[0]).pending
+    return count

@@ -1,0 +1,142 @@
+"""What can happen on a result page: the events that pass through the journal.
+
+An event is *clean*: addresses and agents have already become ``visitor``, ``device`` and ``robot``,
+and the query is masked and in its normal form. Fields are only ever added, at the end and with a
+default, so that a journal written by an older clickmw can always be read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any, NamedTuple
+
+from clickmw.errors import BadEvent
+
+
+class Click(NamedTuple):
+    """A visitor followed a link of a result page.
+
+    ``received_ms`` is the server's clock, milliseconds since 1970 UTC. ``position`` counts from 1
+    in its module's list, across pages. ``visitor`` is 16 hex digits or empty. ``drop_reason`` is
+    what was known before the journal (robot, external, stale, trust) or empty.
+    """
+
+    received_ms: int
+    site: str
+    url: str
+    position: int | None = None
+    module_code: str = ""
+    query_id: str = ""
+    doc_id: str = ""
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "redirect"
+    trust: str = "signed"
+    referrer_host: str = ""
+    user_activated: int | None = None
+    kind: str = "result"
+    view_id: str = ""
+    query: str = ""
+    session: str = ""
+    language: str = ""
+    profile: str = ""
+    tag: str = ""
+    ad_id: str = ""
+    title: str = ""
+    position_raw: str = ""
+
+
+class Shown(NamedTuple):
+    """One result of a served page: where it leads and the position it was given."""
+
+    url: str
+    position: int
+    module_code: str
+    doc_id: str = ""
+    title: str = ""
+
+
+class Search(NamedTuple):
+    """A query was run and a result page left for the visitor.
+
+    ``query_id`` is the 16 characters of the links; ``impressions`` are in page order;
+    ``total_hits`` is None when the page did not say, 0 for a search without results; ``shared`` is
+    1 when a shared cache may keep the page, ``prefetched`` 1 when no one has looked at it yet.
+    """
+
+    received_ms: int
+    site: str
+    query_id: str
+    query: str
+    impressions: tuple[Shown, ...] = ()
+    total_hits: int | None = None
+    offset: int = 0
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    language: str = ""
+    profile: str = ""
+    tag: str = ""
+    source: str = "page"
+    trust: str = "signed"
+    shared: int = 0
+    prefetched: int = 0
+    kind: str = "search"
+    session: str = ""
+
+
+Event = Click | Search
+
+_CLICK_HEAD = Click._fields.index("kind")
+_CLICK_TAIL = tuple(Click._field_defaults[name] for name in Click._fields[_CLICK_HEAD:])
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def encode_events(events: tuple[Event, ...]) -> str:
+    """Return *events* as one line of ASCII JSON."""
+    return _encode([_fields(event) for event in events])
+
+
+def _fields(event: Event) -> tuple[Any, ...]:
+    if isinstance(event, Click):
+        # Most clicks need the first fields only; the defaults come back when they are read.
+        return ("c", *(event[:_CLICK_HEAD] if event[_CLICK_HEAD:] == _CLICK_TAIL else event))
+    return ("s", *event)
+
+
+def decode_event(fields: list[Any]) -> Event:
+    """Return the event that :func:`encode_events` wrote as *fields*, or raise :class:`BadEvent`."""
+    letter, *values = fields
+    if letter == "c":
+        return Click(*values[: len(Click._fields)])
+    if letter != "s":
+        raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
+    values = values[: len(Search._fields)]
+    values[4] = tuple(Shown(*row) for row in values[4])
+    return Search(*values)
+
+
+def new_query_id(now_ms: int) -> str:
+    """Return a fresh query id: 6 bytes of *now_ms* and 6 random ones as 16 URL-safe characters."""
+    return urlsafe_b64encode(now_ms.to_bytes(6) + os.urandom(6)).decode()
+
+
+def query_id_bytes(query_id: str) -> bytes:
+    """Return the 12 bytes of *query_id*, or raise :class:`BadEvent`."""
+    try:
+        raw = urlsafe_b64decode(query_id)
+    except ValueError as error:
+        raise BadEvent("a query id is 16 characters of A-Z a-z 0-9 - _") from error
+    if len(raw) != 12:
+        raise BadEvent("a query id is 16 characters of A-Z a-z 0-9 - _")
+    return raw
+
+
+def issued_ms(query_id: str) -> int:
+    """Return when *query_id* was made, in milliseconds since 1970 UTC."""
+    return int.from_bytes(urlsafe_b64decode(query_id[:8]))

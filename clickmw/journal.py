@@ -1,0 +1,355 @@
+"""The journal: events on local disk before anyone is answered.
+
+A folder of append-only segment files, one writer each. What ``write`` has returned True for
+survives the death of the process; with ``durability="power"`` the loss of power too. The drain
+moves records to the store and removes the segments whose writer is gone.
+
+A record is one line, ``checksum running count body``: CRC-32 of all that follows its blank, the
+writer's count of events received so far, how many of them this record accounts for, and JSON: a
+list of events, or an object of tallies (or, in the first line of a segment, of its header).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from clickmw.errors import BadEvent
+from clickmw.events import Event, decode_event, encode_events
+from clickmw.forks import in_forked_child
+from clickmw.stores.base import Record, Stored
+
+if os.name == "posix":
+    import fcntl
+else:  # Windows, for development: one process, whose own segments are known
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT_VERSION = 1
+SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENT_AGE_S = 600.0
+SUFFIX = ".clicks"
+#: Tallies that are part of ``received``; the others (rejected, prefetch) never became events.
+RECEIVED_TALLIES = ("opted_out", "dropped.")
+
+log = logging.getLogger("clickmw")
+_live_here: set[str] = set()
+
+
+class Journal:
+    """Append records to this process's own segment of *folder*.
+
+    ``max_bytes`` bounds all segments of the folder together. Safe for threads; a forked child gets
+    a segment of its own.
+    """
+
+    def __init__(
+        self, folder: Path, *, max_bytes: int = 256 * 1024 * 1024, durable: bool = False
+    ) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.durable = durable
+        self._tallies: dict[str, int] = {}
+        #: Whether the last record was refused: events cannot be kept now.
+        self.refused = False
+        self._forget()
+        in_forked_child(self._leave_to_parent)
+
+    def _forget(self) -> None:
+        """Start as a process without a segment (also in a forked child, where locks may be held)."""
+        self._lock = threading.Lock()
+        self._file = -1
+        self._name = ""
+        self._size = self._running = self._checked_size = self._other_bytes = 0
+        self._expires = 0.0
+
+    def write(self, events: tuple[Event, ...]) -> bool:
+        """Append *events* as one record; False when the disk or the size cap refused it."""
+        return self._append(encode_events(events), len(events))
+
+    def tally(self, name: str, count: int = 1) -> None:
+        """Count something that is not journalled itself; kept until :meth:`write_tallies`."""
+        with self._lock:
+            self._tallies[name] = self._tallies.get(name, 0) + count
+
+    def write_tallies(self) -> bool:
+        """Append the tallies since the last call; they are kept when the disk refuses them."""
+        with self._lock:
+            tallies, self._tallies = self._tallies, {}
+        if not tallies:
+            return True
+        received = sum(n for name, n in tallies.items() if name.startswith(RECEIVED_TALLIES))
+        if self._append(json.dumps(tallies, separators=(",", ":")), received, refusable=False):
+            return True
+        for name, count in tallies.items():
+            self.tally(name, count)
+        return False
+
+    def pending_tallies(self) -> dict[str, int]:
+        """Return the tallies that no record carries yet."""
+        with self._lock:
+            return dict(self._tallies)
+
+    def _append(self, body: str, count: int, *, refusable: bool = True) -> bool:
+        with self._lock:
+            try:
+                if self._file < 0 or self._size > SEGMENT_BYTES or time.monotonic() > self._expires:
+                    self._open_segment()
+                if self._is_full():
+                    return self._refuse("journal_full", count, refusable)
+                self._write_line(body, count)
+            except OSError as error:
+                return self._refuse(_reason(error), count, refusable, error)
+            self.refused = False
+        return True
+
+    def _write_line(self, body: str, count: int) -> None:
+        line = f"{self._running + count} {count} {body}\n".encode()
+        record = b"%08x %b" % (crc32(line), line)
+        try:
+            written = os.write(self._file, record)
+            if written != len(record):
+                raise OSError(errno.ENOSPC, "the record did not fit")
+        except OSError:
+            # Nothing may stand between two records but another record.
+            os.ftruncate(self._file, self._size)
+            raise
+        self._size += written
+        self._running += count
+        if self.durable:
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            warn_once_a_minute(
+                "sync",
+                "clickmw: the journal %s cannot be synced: %s. Events are kept, but a "
+                "power cut may lose them.",
+                self.folder,
+                error,
+            )
+
+    def _refuse(self, reason: str, count: int, tallied: bool, error: OSError | None = None) -> bool:
+        self.refused = True
+        if tallied and count:
+            name = f"dropped.{reason}"
+            self._tallies[name] = self._tallies.get(name, 0) + count
+        if error is not None:
+            warn_once_a_minute(
+                reason,
+                "clickmw: the journal %s cannot be written: %s. The site works; "
+                "events are counted as dropped. Run: clickmw doctor",
+                self.folder,
+                error,
+            )
+        return False
+
+    def _is_full(self) -> bool:
+        if self._size - self._checked_size > 262_144 or not self._checked_size:
+            self._checked_size = self._size
+            sizes = (
+                path.stat().st_size
+                for path in segment_paths(self.folder)
+                if path.stem != self._name
+            )
+            self._other_bytes = sum(sizes)
+        return self._other_bytes + self._size > self.max_bytes
+
+    def _open_segment(self) -> None:
+        self._close_segment()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        now_ms = time.time_ns() // 1_000_000
+        name = f"{now_ms}-{secrets.token_hex(5)}"
+        path = self.folder / (name + SUFFIX)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        _live_here.add(name)
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._file, self._name, self._size, self._running = file, name, 0, 0
+        self._checked_size = 0
+        self._expires = time.monotonic() + SEGMENT_AGE_S
+        self._write_line(json.dumps(_header(now_ms)), 0)
+        if self.durable:
+            sync_folder(self.folder)
+
+    def _close_segment(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            _live_here.discard(self._name)
+        self._file = -1
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: let go of the parent's segment without ending the parent's lock."""
+        if self._file >= 0:
+            os.close(self._file)
+        _live_here.discard(self._name)
+        self._tallies = {}
+        self._forget()
+
+    def close(self) -> None:
+        """Write the tallies and leave the segment to the drain."""
+        with contextlib.suppress(OSError):
+            self.write_tallies()
+            with self._lock:
+                self._close_segment()
+
+
+def _header(now_ms: int) -> dict[str, Any]:
+    return {
+        "v": FORMAT_VERSION,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "created_ms": now_ms,
+    }
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "disk_full"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "not_writable"
+    return "io_error"
+
+
+_warned: dict[str, float] = {}
+
+
+def warn_once_a_minute(topic: str, message: str, *values: object) -> None:
+    """Log a warning, but not the same *topic* twice within a minute."""
+    now = time.monotonic()
+    if now - _warned.get(topic, -60.0) >= 60.0:
+        _warned[topic] = now
+        log.warning(message, *values)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of *folder* survive a power cut (a no-op where folders cannot be opened)."""
+    if os.name != "posix":
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+# -- reading ---------------------------------------------------------------------------------
+
+
+class Tail(NamedTuple):
+    """What a segment holds past some offset: ``running`` and ``pending`` as its writer counts."""
+
+    size: int
+    running: int
+    pending: int
+
+
+def segment_paths(folder: Path) -> list[Path]:
+    """Return the segments of *folder*, oldest first."""
+    try:
+        names = [entry.path for entry in os.scandir(folder) if entry.name.endswith(SUFFIX)]
+    except OSError:
+        return []
+    return [Path(name) for name in sorted(names)]
+
+
+def is_sealed(path: Path) -> bool:
+    """Tell whether the writer of the segment at *path* is gone: it will not grow any more."""
+    if path.stem in _live_here:
+        return False
+    if not fcntl:
+        return True
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+def read_records(path: Path, start: int, *, most: int, sealed: bool) -> list[Record]:
+    """Return up to *most* events' worth of records of the segment at *path* from byte *start* on.
+
+    An unfinished last line is left alone while the writer lives, and is torn once it is gone.
+    """
+    records: list[Record] = []
+    events = 0
+    for offset, line in _lines(path, start):
+        if not line.endswith(b"\n") and not sealed:
+            break
+        record = _read_line(path.stem, offset, line)
+        records.append(record)
+        events += len(record.events)
+        if events >= most:
+            break
+    return records
+
+
+def tail(path: Path, start: int) -> Tail:
+    """Return the size of the segment at *path* and what its records past *start* account for."""
+    running = pending = 0
+    end = start
+    for offset, line in _lines(path, start):
+        parts = line.split(b" ", 3)
+        if line.endswith(b"\n") and len(parts) == 4 and crc32(line[9:]) == int(parts[0], 16):
+            running, pending = int(parts[1]), pending + int(parts[2])
+            end = offset + len(line)
+    return Tail(end, running, pending)
+
+
+def _lines(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            yield start, line
+            start += len(line)
+
+
+def _read_line(segment: str, start: int, line: bytes) -> Record:
+    end = start + len(line)
+    try:
+        checksum, running, _count, body = line.split(b" ", 3)
+        if crc32(line[9:]) != int(checksum, 16):
+            raise BadEvent("checksum")
+        content = json.loads(body)
+        if isinstance(content, dict):
+            return Record(start, end, int(running), (), _tallies(content, start))
+        prefix = event_id_prefix(segment) + start.to_bytes(4)
+        events = (Stored(prefix + bytes((i,)), decode_event(row)) for i, row in enumerate(content))
+        return Record(start, end, int(running), tuple(events), {})
+    except (ValueError, TypeError, IndexError, BadEvent):
+        return Record(start, end, 0, (), {}, torn=True)
+
+
+def _tallies(content: Mapping[str, Any], start: int) -> dict[str, int]:
+    return {} if start == 0 else {name: int(count) for name, count in content.items()}
+
+
+def event_id_prefix(segment: str) -> bytes:
+    """Return the first 11 bytes of the ids of all events of *segment*: its time and random part."""
+    created_ms, _, random_part = segment.partition("-")
+    return int(created_ms).to_bytes(6) + bytes.fromhex(random_part)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of the segment at *path*; empty when there is none yet."""
+    for _offset, line in _lines(path, 0):
+        with contextlib.suppress(ValueError, IndexError):
+            header = json.loads(line.split(b" ", 3)[3])
+            return header if isinstance(header, dict) else {}
+        break
+    return {}

@@ -1,0 +1,235 @@
+"""The door: one WSGI callable around the host's application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from clickmw.drain import WORKER_BATCH, BREATH_S, Worker
+from clickmw.errors import ClickMWError
+from clickmw.journal import Journal
+from clickmw.pages import Listing, PageSearch, ResultPage
+from clickmw.recorder import Recorder
+from clickmw.redirect import Redirect
+from clickmw.rewrite import Rewriting
+from clickmw.routes import Routes, drain_of
+from clickmw.settings import Settings
+from clickmw.stores import open_store
+from clickmw.stores.base import Store, StoreOptions
+from clickmw.tokens import LinkSigner
+from clickmw.visitors import Salts
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_serving: ContextVar[Environ | None] = ContextVar("clickmw_serving", default=None)
+_MARK = "clickmw.door"
+
+
+class Door:
+    """*app* with clickmw around it, ready to serve.
+
+    A path below the prefix is ours; every other request reaches *app* with the same environ.
+    """
+
+    def __init__(self, app: Application, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.journal = Journal(
+            settings.journal,
+            max_bytes=settings.journal_max_bytes,
+            durable=settings.durability == "power",
+        )
+        self.recorder = Recorder(settings, self.journal, Salts(settings.journal))
+        self.signer = LinkSigner(settings.secret, settings.old_secrets)
+        self.store = store_of(settings)
+        drain = drain_of(
+            settings, lambda: store_of(settings), batch=WORKER_BATCH, breath_s=BREATH_S
+        )
+        self.worker = Worker(drain, self.journal)
+        self.recorder.on_write = self.worker.on_write
+        redirect = Redirect(settings, self.recorder, self.signer)
+        self.routes = Routes(settings, redirect, self.journal, self.worker, self.store)
+        self.rewriting = Rewriting(app, settings, self.recorder, self.signer)
+        self._ours = settings.prefix + "/"
+        self._plain = self.rewriting.plain
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        path = environ.get("PATH_INFO", "")
+        if path in self._plain and "text/html" not in environ.get("HTTP_ACCEPT", ""):
+            return self.app(environ, start_response)
+        if path.startswith(self._ours):
+            return self.routes(environ, start_response)
+        if _MARK in environ:  # wrapped twice: the outer one has the page
+            return self.app(environ, start_response)
+        environ[_MARK] = self
+        token = _serving.set(environ)
+        try:
+            return self.rewriting(environ, start_response)
+        finally:
+            _serving.reset(token)
+
+    def search(
+        self, query: str, *, environ: Environ | None = None, site: str | None = None, **listing: Any
+    ) -> TemplatePage:
+        """Open a page of results; see :meth:`ClickMW.search`."""
+        environ = environ if environ is not None else _serving.get()
+        if environ is None:
+            raise ClickMWError(
+                "clickmw: search() was called outside a request, so nobody can be told what was "
+                "shown. Call it while the answer is made, or pass environ=request.environ."
+            )
+        page = ResultPage(environ, self.settings, self.recorder, self.signer, source="template")
+        environ.setdefault("clickmw.pages", []).append(page)
+        return TemplatePage(page, query, site, **listing)
+
+
+class TemplatePage:
+    """A page of results whose template makes its own links; made by ``clicks.search()``."""
+
+    def __init__(
+        self,
+        page: ResultPage,
+        query: str,
+        site: str | None,
+        *,
+        total: int | None = None,
+        offset: int = 0,
+        module: str = "",
+        language: str = "",
+        profile: str = "",
+        tag: str = "",
+    ) -> None:
+        self._page = page
+        self._module = module
+        self._offset = offset
+        self._count: dict[str, int] = {}
+        self._search: PageSearch | None = None
+        found = page.site(site)
+        if found is not None:
+            self._search = page.search(Listing(found, query, total, offset, language, profile, tag))
+
+    @property
+    def query_id(self) -> str:
+        """The id of this search, 16 characters; empty on a host that is not tracked."""
+        return self._search.query_id if self._search else ""
+
+    def link(
+        self,
+        url: str,
+        position: int | None = None,
+        module: str | None = None,
+        title: str | None = None,
+        item: str | None = None,
+    ) -> str:
+        """Return the signed link of one result, or *url* itself where it may not be signed.
+
+        ``position`` counts from 1 in the list of its module, across pages; without it the links
+        are counted as they are made.
+        """
+        target = self._page.target(url) if self._search else None
+        if target is None or self._search is None:
+            return url
+        code = self._module if module is None else module
+        counted = self._count[code] = self._count.get(code, 0) + 1
+        place = self._offset + counted if position is None else position
+        signed = self._page.show(self._search, target, place, code, item or "", title or "")
+        return url if self._page.recorder.leaves_uncounted(self._page.environ) else signed
+
+
+class ClickMW:
+    """Click analytics for the search pages of a WSGI application.
+
+    ``ClickMW(application, secret="…", store="sqlite:///clicks.db")`` wraps any WSGI callable;
+    ``ClickMW(flask_app)`` or ``ClickMW().init_app(flask_app)`` a Flask application. All settings
+    are keyword-only; a wrong one raises :class:`~clickmw.errors.SettingsError` here, at start.
+    """
+
+    def __init__(self, app: Any = None, **settings: Any) -> None:
+        self._keywords = settings
+        self._door: Door | None = None
+        if hasattr(app, "wsgi_app"):
+            self.init_app(app)
+        elif app is not None:
+            self._door = Door(app, Settings.load(settings))
+
+    def init_app(self, app: Any) -> None:
+        """Wrap the Flask application *app*: settings from ``CLICKMW_*``, secret from ``SECRET_KEY``."""
+        config: Mapping[str, Any] = app.config
+        names = {name: config[name] for name in config if name.startswith("CLICKMW_")}
+        settings = Settings.load(
+            self._keywords, framework=names, framework_name="Flask", derived=_derived(app)
+        )
+        door = Door(app.wsgi_app, _inside_request(settings, app))
+        app.wsgi_app = door
+        app.extensions["clickmw"] = self
+        app.jinja_env.globals.setdefault("clicks", self)
+        self._door = door
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        return self.door(environ, start_response)
+
+    @property
+    def door(self) -> Door:
+        """The wrapped application."""
+        if self._door is None:
+            raise ClickMWError("clickmw: no application yet. Call init_app(app) first.")
+        return self._door
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.door.settings
+
+    def search(self, query: str, **listing: Any) -> TemplatePage:
+        """Return a page whose ``link()`` makes signed links, for templates and JSON answers.
+
+        ``total``: number of hits, None when not known; ``offset``: hits on the pages before;
+        ``module``: the code of its list; ``environ``: the request's, when outside a request. What
+        was shown is recorded when the answer leaves.
+        """
+        return self.door.search(query, **listing)
+
+
+def store_of(settings: Settings) -> Store:
+    """Return the store that *settings* name."""
+    zones = {site.handle: site.time_zone for site in settings.sites.all if site.time_zone}
+    options = StoreOptions(
+        dedupe_window_ms=settings.dedupe_window_s * 1000,
+        time_zone=settings.time_zone,
+        site_zones=zones,
+        durable=settings.durability == "power",
+    )
+    return open_store(settings.store, options)
+
+
+def _derived(app: Any) -> dict[str, Any]:
+    """Return what Flask already knows: its secret and a folder that belongs to this install."""
+    derived: dict[str, Any] = {"store": f"sqlite:///{Path(app.instance_path) / 'clicks.db'}"}
+    secret = app.config.get("SECRET_KEY")
+    if secret:
+        derived["secret"] = secret
+    fallbacks = app.config.get("SECRET_KEY_FALLBACKS")
+    if fallbacks:
+        derived["old_secrets"] = tuple(fallbacks)
+    return derived
+
+
+def _inside_request(settings: Settings, app: Any) -> Settings:
+    """Let ``report_auth`` use ``current_user`` and its like."""
+    from dataclasses import replace
+
+    report_auth = settings.report_auth
+    if report_auth is None:
+        return settings
+
+    def asked_inside(environ: Environ) -> object:
+        with app.request_context(environ):
+            return report_auth(environ)
+
+    return replace(settings, report_auth=asked_inside)

@@ -1,0 +1,190 @@
+"""One page of results on its way out: it signs the links and knows what was shown.
+
+Both ways to signed links end here: the rewriter, which reads the page, and the template helper
+``clicks.search()``, which is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from clickmw.events import Search, Shown, new_query_id
+from clickmw.queries import normal_query
+from clickmw.recorder import Recorder, now_ms
+from clickmw.redirect import is_prefetch
+from clickmw.settings import Settings
+from clickmw.sites import Site
+from clickmw.targets import Target, resolve
+from clickmw.tokens import LinkSigner, LinkTarget
+
+Environ = dict[str, Any]
+
+
+class Listing(NamedTuple):
+    """What a container or a template says of its list; None where it says nothing."""
+
+    site: Site
+    query: str
+    total_hits: int | None = None
+    offset: int = 0
+    language: str = ""
+    profile: str = ""
+    tag: str = ""
+
+
+class PageSearch:
+    """One search of a page: lists that share site and normal query share one query id."""
+
+    def __init__(self, listing: Listing, query: str, now: int) -> None:
+        self.listing = listing
+        self.query = query
+        self.received_ms = now
+        self.query_id = new_query_id(now)
+        self.shown: list[Shown] = []
+
+    def absorb(self, listing: Listing) -> None:
+        """Take over what another list of the same search says: the first stated total counts."""
+        if self.listing.total_hits is None and listing.total_hits is not None:
+            self.listing = self.listing._replace(total_hits=listing.total_hits)
+        if listing.offset > self.listing.offset:
+            self.listing = self.listing._replace(offset=listing.offset)
+
+
+class ResultPage:
+    """The searches of one page that is being written for *environ*."""
+
+    def __init__(
+        self,
+        environ: Environ,
+        settings: Settings,
+        recorder: Recorder,
+        signer: LinkSigner,
+        *,
+        source: str = "page",
+    ) -> None:
+        self.environ = environ
+        self.settings = settings
+        self.recorder = recorder
+        self.signer = signer
+        self.source = source
+        self.shared = False
+        script_name = environ.get("SCRIPT_NAME", "")
+        self.redirect_path = f"{script_name}{settings.prefix}/r/"
+        # The path as in the address bar: a server hands it on decoded, one character a byte.
+        path = script_name + environ.get("PATH_INFO", "") or "/"
+        self.path = quote(path, safe="!$&'()*+,/:;=@~", encoding="latin-1", errors="replace")
+        self.host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        self.scheme: str = environ.get("wsgi.url_scheme", "https")
+        self._searches: dict[tuple[str, str], PageSearch] = {}
+        self._normal: dict[str, str] = {}
+        self._recorded = False
+
+    def site(self, handle: str | None = None) -> Site | None:
+        """Return the site of this page; a *handle* is honoured when that site's hosts include the page's."""
+        own = self.settings.sites.for_host(self.host)
+        named = self.settings.sites.by_handle(handle) if handle else None
+        if named is not None and (
+            not named.hosts or self.host.partition(":")[0].lower() in named.hosts
+        ):
+            return named
+        return own
+
+    def search(self, listing: Listing) -> PageSearch:
+        """Return the search that *listing* belongs to."""
+        query = self._normal.get(listing.query)
+        if query is None:
+            query = self._normal[listing.query] = self._clean(listing.query)
+        key = (listing.site.handle, query)
+        search = self._searches.get(key)
+        if search is None:
+            search = self._searches[key] = PageSearch(listing, query, now_ms())
+        elif search.listing is not listing:
+            search.absorb(listing)
+        return search
+
+    def _clean(self, query: str) -> str:
+        for hook in self.settings.scrub:
+            query = hook(query)
+        return normal_query(query)
+
+    def target(self, href: str, base: str | None = None) -> Target | None:
+        """Return where *href* leads when it may be signed; else count why not."""
+        found = resolve(
+            href,
+            page_path=self.path,
+            page_host=self.host,
+            page_scheme=self.scheme,
+            base=base,
+            target_hosts=self.settings.target_hosts,
+        )
+        if isinstance(found, str):
+            self.recorder.tally(f"unsigned.{found}")
+            return None
+        if found.own and found.location.startswith(self.redirect_path):
+            return None
+        return found
+
+    def show(
+        self,
+        search: PageSearch,
+        target: Target,
+        position: int,
+        module: str,
+        item: str = "",
+        title: str = "",
+    ) -> str:
+        """Return the signed link of one result and remember that it was shown."""
+        site = search.listing.site
+        url = target.location
+        search.shown.append(
+            Shown(
+                f"https://{site.hosts[0]}{url}" if target.own and site.hosts else url,
+                position,
+                module,
+                item,
+                title,
+            )
+        )
+        handle = "" if site.handle == "default" else site.handle
+        link = LinkTarget(handle, search.query_id, position, module, item, url)
+        return self.redirect_path + self.signer.sign_link(link)
+
+    def record(self) -> None:
+        """Write the page's searches as one journal record; once."""
+        if self._recorded or not self._searches:
+            return
+        self._recorded = True
+        events = tuple(filter(None, map(self._event, self._searches.values())))
+        if events:
+            self.recorder.record(*events)
+
+    def _event(self, search: PageSearch) -> Search | None:
+        listing = search.listing
+        client = self.recorder.client(self.environ, listing.site.handle, search.received_ms)
+        if client.wish == "drop" and not self.shared:
+            self.recorder.tally("opted_out")
+            return None
+        reason = (
+            "robot" if client.robot and not self.shared else self.recorder.drop_reason("signed")
+        )
+        return Search(
+            search.received_ms,
+            listing.site.handle,
+            search.query_id,
+            search.query,
+            tuple(search.shown),
+            listing.total_hits,
+            listing.offset,
+            "" if self.shared else client.visitor,
+            client.device,
+            "" if self.shared else client.robot,
+            reason,
+            listing.language,
+            listing.profile,
+            listing.tag,
+            self.source,
+            "signed",
+            int(self.shared),
+            int(is_prefetch(self.environ)),
+        )

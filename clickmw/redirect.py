@@ -1,0 +1,209 @@
+"""The redirect: verify the link, write one record, answer 302.
+
+No database, no lock held by others and no thread stands in the visitor's way, and no object that
+is not needed: this is the only page of ours that a visitor ever waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from html import escape
+from typing import Any
+
+from clickmw.errors import BadToken
+from clickmw.events import Click, issued_ms
+from clickmw.recorder import Recorder, now_ms
+from clickmw.settings import Settings
+from clickmw.targets import host_of, problem
+from clickmw.tokens import LinkSigner, LinkTarget
+
+StartResponse = Callable[..., Any]
+Environ = dict[str, Any]
+
+MAX_AGE_MS = 30 * 86_400_000
+PREFETCH_HEADERS = (
+    "HTTP_SEC_PURPOSE",
+    "HTTP_X_SEC_PURPOSE",
+    "HTTP_PURPOSE",
+    "HTTP_X_PURPOSE",
+    "HTTP_X_MOZ",
+)
+_PREFETCHES = ("prefetch", "prerender", "preview")
+
+_ALWAYS = [
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("X-Robots-Tag", "noindex, nofollow"),
+]
+_PAGE = [
+    *_ALWAYS,
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+]
+BAD_LINK = (
+    b"<!doctype html><html lang=en><meta charset=utf-8><title>Bad link</title>"
+    b"<p>This link was changed on its way. Please go back and choose the result again."
+)
+NAMING = (
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    '<meta name=viewport content="width=device-width"><title>Leaving this site</title>'
+    "<p>This link leads to another site:</p><p><strong>{host}</strong></p>"
+    '<p><a role="button" rel="noreferrer nofollow" href="{location}">Go to {host}</a></p>'
+)
+
+
+def is_prefetch(environ: Environ) -> bool:
+    """Tell whether a browser or a library asks in advance, before anybody has clicked."""
+    for name in PREFETCH_HEADERS:
+        value = environ.get(name)
+        if value and value.lower().startswith(_PREFETCHES):
+            return True
+    return False
+
+
+class Redirect:
+    """Answer ``{prefix}/r/<token>``."""
+
+    def __init__(self, settings: Settings, recorder: Recorder, signer: LinkSigner) -> None:
+        self.settings = settings
+        self.recorder = recorder
+        self.signer = signer
+        self._skip = len(settings.prefix) + len("/r/")
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Follow the link; the order of the checks is part of the public contract."""
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            start_response("405 Method Not Allowed", [*_ALWAYS, ("Allow", "GET, HEAD"), _LENGTH_0])
+            return [b""]
+        try:
+            target = self.signer.read_link(_token(environ, self._skip))
+            refused = problem(target.location)
+        except BadToken:
+            refused = "token"
+        if refused:
+            self.recorder.tally("rejected.bad_link")
+            return _page(start_response, "400 Bad Request", BAD_LINK)
+        if is_prefetch(environ):
+            self.recorder.tally("prefetch")
+            start_response("425 Too Early", [*_ALWAYS, _LENGTH_0])
+            return [b""]
+        return self._follow(environ, start_response, target, method == "HEAD")
+
+    def _follow(
+        self, environ: Environ, start_response: StartResponse, target: LinkTarget, head: bool
+    ) -> Iterable[bytes]:
+        now = now_ms()
+        stale = now - issued_ms(target.query_id) > MAX_AGE_MS
+        hosts = self.settings.target_hosts
+        outside = hosts is not None and problem(target.location, target_hosts=hosts) is not None
+        if outside or (stale and not self._comes_from_here(environ)):
+            self.recorder.tally("rejected.naming_page")
+            return _naming_page(environ, start_response, target.location)
+        if not head:
+            self._record(environ, target, stale, now)
+        location = target.location
+        start_response("302 Found", [("Location", location), *_ALWAYS, _LENGTH_0])
+        return [b""]
+
+    def _record(self, environ: Environ, target: LinkTarget, stale: bool, now: int) -> None:
+        site = self.settings.sites.by_handle(target.site or "default")
+        if site is None:
+            self.recorder.tally("rejected.unknown_site")
+            return
+        client = self.recorder.client(environ, site.handle, now, target.query_id)
+        if client.wish == "drop":
+            self.recorder.tally("opted_out")
+            return
+        if not self.recorder.allows(environ, target.query_id + target.location, now):
+            self.recorder.tally("dropped.rate")
+            return
+        reason = (
+            ("robot" if client.robot else "")
+            or ("external" if not stale and self._is_external(environ) else "")
+            or ("stale" if stale else "")
+            or self.recorder.drop_reason("signed")
+        )
+        url = target.location
+        if url.startswith("/") and site.hosts:
+            url = f"https://{site.hosts[0]}{url}"
+        self.recorder.record(
+            Click(
+                now,
+                site.handle,
+                url,
+                target.position,
+                target.module_code,
+                target.query_id,
+                target.item,
+                client.visitor,
+                client.device,
+                client.robot,
+                reason,
+                "redirect",
+                "signed",
+                _referrer_host(environ),
+                _user_activated(environ),
+            )
+        )
+
+    def _is_external(self, environ: Environ) -> bool:
+        """A fresh link that was followed from another site: copied, mailed or embedded."""
+        if environ.get("HTTP_SEC_FETCH_SITE") != "cross-site":
+            return False
+        return _origin(environ.get("HTTP_REFERER", "")) not in self.settings.allowed_origins
+
+    def _comes_from_here(self, environ: Environ) -> bool:
+        fetched_from = environ.get("HTTP_SEC_FETCH_SITE")
+        origin = _origin(environ.get("HTTP_REFERER", ""))
+        if origin and origin in self.settings.allowed_origins:
+            return True
+        if fetched_from:
+            return fetched_from in ("same-origin", "same-site")
+        return origin.partition("://")[2] == environ.get("HTTP_HOST", "").lower() != ""
+
+
+_LENGTH_0 = ("Content-Length", "0")
+
+
+def _token(environ: Environ, skip: int) -> str:
+    path: str = environ["PATH_INFO"]
+    token = path[skip:]
+    if not token and environ.get("QUERY_STRING", "").startswith("t="):
+        # Servers that refuse long path segments get the token as a parameter.
+        token = environ["QUERY_STRING"][2:]
+    return token
+
+
+def _page(start_response: StartResponse, status: str, body: bytes) -> Iterable[bytes]:
+    start_response(status, [*_PAGE, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _naming_page(environ: Environ, start_response: StartResponse, location: str) -> Iterable[bytes]:
+    host = host_of(location) or environ.get("HTTP_HOST", "this site")
+    body = NAMING.format(host=escape(host), location=escape(location)).encode()
+    return _page(start_response, "200 OK", body)
+
+
+def _origin(url: str) -> str:
+    """Return scheme and host of a Referer, "" when there is none."""
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}".lower() if slashes else ""
+
+
+def _referrer_host(environ: Environ) -> str:
+    """Return the host the visitor came from when it is not our own page."""
+    if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin":
+        return ""
+    referrer: str = environ.get("HTTP_REFERER", "")
+    host = host_of(referrer) if referrer else ""
+    return "" if host == environ.get("HTTP_HOST", "").partition(":")[0].lower() else host[:255]
+
+
+def _user_activated(environ: Environ) -> int | None:
+    """Return 1 for a person's navigation, 0 for a script's, None from browsers that do not say."""
+    if environ.get("HTTP_SEC_FETCH_USER") == "?1":
+        return 1
+    return 0 if "HTTP_SEC_FETCH_MODE" in environ else None

@@ -1,0 +1,476 @@
+"""Rewriting: the host's answer passes by, and result links leave it signed.
+
+Only an answer that can be a page of results is looked at; everything about it but the links stays
+as the host made it: status, headers, the times at which it is sent, the object itself when
+nothing was changed. Whatever fails here, the host's own bytes go out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs
+
+from clickmw.journal import warn_once_a_minute
+from clickmw.pages import Listing, ResultPage
+from clickmw.recorder import Recorder
+from clickmw.scanner import KEEP, Container, Link, Scanner, ScanRule, charset_is_safe
+from clickmw.settings import Settings
+from clickmw.tokens import LinkSigner
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+StartResponse = Callable[..., Callable[[bytes], object]]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+WHOLE_BYTES = 4 * 1024 * 1024
+#: The host's own level is not known; 5 costs half of 6 and gives 98 % of it.
+GZIP_LEVEL = 5
+_MOST_PATHS = 4096
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:\-]+)""")
+#: Validators and digests that speak of bytes which are no longer sent.
+_SPENT = frozenset(("content-md5", "digest", "repr-digest", "content-digest", "accept-ranges"))
+
+
+class Rewriting:
+    """Wrap *app*: sign the marked links of its pages."""
+
+    def __init__(
+        self, app: Application, settings: Settings, recorder: Recorder, signer: LinkSigner
+    ) -> None:
+        self.app = app
+        self.settings = settings
+        self.recorder = recorder
+        self.signer = signer
+        #: Paths whose answers were no pages: the next request there is handed on at once.
+        self.plain: set[str] = set()
+        #: Paths that carried results: there, only encodings that we can read are offered inwards.
+        self.carriers: set[str] = {rule.path for rule in settings.rules}
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request of the host."""
+        path = environ.get("PATH_INFO", "")
+        accepts_pages = "text/html" in environ.get("HTTP_ACCEPT", "")
+        if path in self.plain and not accepts_pages:
+            return self.app(environ, start_response)
+        if environ.get("REQUEST_METHOD") not in ("GET", "POST"):
+            return self.app(environ, start_response)
+        if path in self.carriers:
+            _offer_readable(environ)
+        answer = Answer(self, environ, start_response, path)
+        return answer.over(self.app(environ, answer.start_response))
+
+    def note_plain(self, path: str) -> None:
+        """Remember a path whose answer was no page."""
+        if len(self.plain) >= _MOST_PATHS:
+            self.plain.clear()
+        self.plain.add(path)
+
+    def note_carrier(self, path: str) -> None:
+        """Remember a path whose answer carried results."""
+        if len(self.carriers) < _MOST_PATHS:
+            self.carriers.add(path)
+
+    def note_unreadable(self, environ: Environ, path: str) -> None:
+        """A page in br or zstd passes through; where it is a search, ask for gzip next time."""
+        self.recorder.tally("rejected.unreadable_encoding")
+        if f"{self.settings.query_param}=" in environ.get("QUERY_STRING", ""):
+            self.note_carrier(path)
+
+
+class Answer:
+    """One answer of the host: decide what it is when it starts, then let it pass or rewrite it."""
+
+    def __init__(
+        self, rewriting: Rewriting, environ: Environ, start_response: StartResponse, path: str
+    ) -> None:
+        self.rewriting = rewriting
+        self.environ = environ
+        self.path = path
+        self._start = start_response
+        self._status = ""
+        self._headers: Headers = []
+        self._exc_info: ExcInfo | None = None
+        self._mode = "unknown"
+        self._sent = False
+        self._whole: list[bytes] = []
+        self._links: PageLinks | None = None
+        self._stream: Stream | None = None
+        self._write: Callable[[bytes], object] = _not_started
+
+    # -- the start -------------------------------------------------------------------------------
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        """Take the host's start; the server hears of it now, or when a whole page is ready."""
+        if self._sent and exc_info:
+            return self._start(status, headers, exc_info)
+        self._status, self._headers, self._exc_info = status, headers, exc_info
+        self._whole = []
+        self._mode = self._judge(status, headers)
+        if self._mode == "whole":
+            return self._whole.append
+        if self._mode == "stream":
+            headers = _rewritten_headers(headers)
+        elif self._mode == "weak":
+            headers = _weak(headers)
+        self._write = self._start_now(status, headers)
+        return self._feed_write if self._mode == "stream" else self._write
+
+    def _start_now(self, status: str, headers: Headers) -> Callable[[bytes], object]:
+        self._sent = True
+        if self._exc_info is None:
+            return self._start(status, headers)
+        return self._start(status, headers, self._exc_info)
+
+    def _judge(self, status: str, headers: Headers) -> str:
+        """Return "pass", "whole" or "stream"; only a readable page of status 200 is touched."""
+        found = {name.lower(): value for name, value in headers}
+        kind = found.get("content-type", "").lower()
+        if not kind.startswith(("text/html", "application/xhtml+xml")):
+            return self._judge_no_page(status, found)
+        if not status.startswith("200") or _must_stay(found):
+            return "pass"
+        encoding = found.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", ""):
+            self.rewriting.note_unreadable(self.environ, self.path)
+            return "pass"
+        charset = _CHARSET.search(kind)
+        if charset and not charset_is_safe(charset[1]):
+            return "pass"
+        self._links = PageLinks(self, found, charset[1] if charset else "utf-8")
+        length = found.get("content-length", "")
+        if length.isdigit() and int(length) <= WHOLE_BYTES:
+            return "whole"
+        self._stream = Stream(self._links.scanner, encoding == "gzip")
+        return "stream"
+
+    def _judge_no_page(self, status: str, found: dict[str, str]) -> str:
+        if status.startswith("304") and self.path in self.rewriting.carriers:
+            return "weak"
+        if "content-type" in found and status.startswith("200"):
+            self.rewriting.note_plain(self.path)
+        return "pass"
+
+    # -- the body --------------------------------------------------------------------------------
+
+    def over(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what the server iterates; the host's own object when there is nothing to change."""
+        if self._mode in ("pass", "weak") and "clickmw.pages" not in self.environ:
+            return body
+        return Body(self, body)
+
+    def chunks(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the answer: as it comes, piece by piece through the scanner, or whole at its end."""
+        for chunk in body:
+            if self._mode == "whole":
+                self._whole.append(chunk)
+            elif self._mode == "stream":
+                # One piece in, one piece out: a flush of the host stays a flush.
+                yield self._feed(chunk)
+            else:
+                yield chunk
+        rest = self._finish()
+        if rest:
+            yield rest
+
+    def _feed(self, chunk: bytes) -> bytes:
+        return self._stream.feed(chunk) if self._stream else chunk
+
+    def _feed_write(self, chunk: bytes) -> object:
+        return self._write(self._feed(chunk))
+
+    def _finish(self) -> bytes:
+        if self._mode == "stream" and self._stream:
+            rest = self._stream.close()
+            self.finish_page()
+            return rest
+        return self._finish_whole() if self._mode == "whole" else b""
+
+    def _finish_whole(self) -> bytes:
+        """Rewrite the complete page, start the answer with its new length, return the body."""
+        original = b"".join(self._whole)
+        body = self._rewritten(original)
+        headers = self._headers
+        if body is not original:
+            headers = [*_rewritten_headers(headers), ("Content-Length", str(len(body)))]
+        if self.rewriting.settings.debug and self._links:
+            headers = [*headers, ("X-ClickMW", f"rewritten={self._links.scanner.links}")]
+        self.finish_page()
+        self._write = self._start_now(self._status, headers)
+        return body
+
+    def _rewritten(self, original: bytes) -> bytes:
+        links = self._links
+        if links is None:
+            return original
+        try:
+            if not links.is_gzip:
+                return links.scanner.whole(original)
+            page = zlib.decompressobj(31).decompress(original, WHOLE_BYTES + 1)
+            if len(page) > WHOLE_BYTES:
+                return original
+            changed = links.scanner.whole(page)
+            return original if changed is page else gzip.compress(changed, GZIP_LEVEL, mtime=0)
+        except Exception as error:
+            _failed(error)
+            links.forget()
+            return original
+
+    def finish_page(self) -> None:
+        """Record the page's searches, as it leaves."""
+        try:
+            if self._links:
+                self._links.record()
+            for page in self.environ.pop("clickmw.pages", ()):
+                page.record()
+        except Exception as error:
+            _failed(error)
+
+
+class Body:
+    """The answer's body as the server sees it; ``close`` reaches the host exactly once."""
+
+    def __init__(self, answer: Answer, body: Iterable[bytes]) -> None:
+        self._answer = answer
+        self._body = body
+        self._chunks = answer.chunks(body)
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Let the host close its body, whatever happened before."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._answer.finish_page()
+        finally:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+
+
+class Stream:
+    """A page that is rewritten while it is sent; after a failure its bytes pass unchanged."""
+
+    def __init__(self, scanner: Scanner, is_gzip: bool) -> None:
+        self._scanner: Scanner | None = scanner
+        self._inflate = zlib.decompressobj(31) if is_gzip else None
+        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31) if is_gzip else None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be sent now."""
+        if self._inflate is None or self._deflate is None:
+            return self._scan(chunk)
+        page = self._scan(self._inflate.decompress(chunk))
+        return (
+            self._deflate.compress(page) + self._deflate.flush(zlib.Z_SYNC_FLUSH) if page else b""
+        )
+
+    def close(self) -> bytes:
+        """Return what was held back."""
+        rest = self._rest()
+        if self._inflate is None or self._deflate is None:
+            return rest
+        rest = self._scan(self._inflate.flush()) + self._rest() + rest
+        return self._deflate.compress(rest) + self._deflate.flush()
+
+    def _scan(self, page: bytes) -> bytes:
+        if self._scanner is None or not page:
+            return page
+        try:
+            return self._scanner.feed(page)
+        except Exception as error:
+            _failed(error)
+            scanner, self._scanner = self._scanner, None
+            return scanner.unsent()
+
+    def _rest(self) -> bytes:
+        return self._scanner.close() if self._scanner else b""
+
+
+class PageLinks:
+    """What the scanner asks while it reads one page: which links are signed, and how."""
+
+    def __init__(self, answer: Answer, headers: dict[str, str], charset: str) -> None:
+        rewriting, environ = answer.rewriting, answer.environ
+        self.rewriting = rewriting
+        self.environ = environ
+        self.path = answer.path
+        self.charset = charset
+        self.is_gzip = headers.get("content-encoding", "").strip().lower() == "gzip"
+        self.page = ResultPage(environ, rewriting.settings, rewriting.recorder, rewriting.signer)
+        self.page.shared = is_shared(headers)
+        self.scanner = Scanner(
+            self._sign, charset=charset, rules=self._rules(), script=self._script()
+        )
+        self._listings: dict[int, Listing | None] = {}
+        self._clean: bool | None = None
+
+    def _rules(self) -> list[ScanRule]:
+        self._own_rules = [rule for rule in self.rewriting.settings.rules if rule.path == self.path]
+        return [
+            ScanRule(rule.container, rule.item, rule.link, rule.module) for rule in self._own_rules
+        ]
+
+    def _script(self) -> bytes:
+        settings = self.rewriting.settings
+        if not settings.inject_snippet:
+            return b""
+        address = f"{self.environ.get('SCRIPT_NAME', '')}{settings.prefix}/clickmw.js"
+        return f'<script async src="{address}"></script>'.encode()
+
+    def _sign(self, link: Link) -> str | None:
+        listing = self._listing(link.container)
+        if listing is None:
+            return None
+        target = self.page.target(link.href, link.base)
+        if target is None:
+            return None
+        search = self.page.search(listing)
+        signed = self.page.show(search, target, link.position, link.module, link.item or "")
+        return KEEP if self._wants_clean_links() else signed
+
+    def _wants_clean_links(self) -> bool:
+        """Robots and opted-out visitors get clean links, on answers that only they receive."""
+        if self._clean is None:
+            uncounted = self.rewriting.recorder.leaves_uncounted(self.environ)
+            self._clean = uncounted and not self.page.shared
+        return self._clean
+
+    def _listing(self, container: Container) -> Listing | None:
+        key = id(container)
+        if key not in self._listings:
+            self._listings[key] = self._read(container)
+        return self._listings[key]
+
+    def _read(self, container: Container) -> Listing | None:
+        rule = self._own_rules[container.rule] if container.rule is not None else None
+        site = self.page.site(rule.site if rule else container.site)
+        if site is None:
+            self.rewriting.recorder.tally("rejected.unknown_site")
+            return None
+        query = container.query
+        if query is None:
+            query = self._parameter(
+                (rule and rule.query_param) or self.rewriting.settings.query_param
+            )
+        return Listing(
+            site,
+            query,
+            container.total,
+            container.offset,
+            container.language or "",
+            container.profile or "",
+            container.tag or "",
+        )
+
+    def _parameter(self, name: str) -> str:
+        text = self.environ.get("QUERY_STRING", "")
+        with contextlib.suppress(LookupError, ValueError):
+            return parse_qs(text, encoding=self.charset, errors="replace").get(name, [""])[0]
+        return ""
+
+    def record(self) -> None:
+        """Record the searches of the page, those without any result included."""
+        for container in self.scanner.containers:
+            listing = self._listing(container)
+            if listing is not None:
+                self.page.search(listing)
+        if self.scanner.containers:
+            self.rewriting.note_carrier(self.path)
+        self.page.record()
+
+    def forget(self) -> None:
+        """The page left unchanged after all: nothing was shown with a link of ours."""
+        self.scanner.containers.clear()
+        self.page._searches.clear()
+
+
+def is_shared(headers: dict[str, str]) -> bool:
+    """Tell whether a cache may give this answer to other visitors (RFC 9111, RFC 9213).
+
+    Explicit freshness without ``private`` or ``no-store`` is enough; *headers* have lower-case names.
+    """
+    control = headers.get("cache-control", "").lower()
+    if re.search(r"\b(private|no-store)\b", control):
+        control = ""
+        may_keep = False
+    else:
+        may_keep = bool(re.search(r"\bpublic\b|\bs-maxage\b|\bmax-age\s*=\s*\"?[1-9]", control))
+        may_keep = may_keep or ("max-age" not in control and _expires_later(headers))
+    for name in ("cdn-cache-control", "surrogate-control"):
+        targeted = headers.get(name, "").lower()
+        if targeted:
+            return not re.search(r"\b(private|no-store)\b", targeted)
+    return may_keep
+
+
+def _expires_later(headers: dict[str, str]) -> bool:
+    with contextlib.suppress(TypeError, ValueError):
+        expires = parsedate_to_datetime(headers.get("expires", ""))
+        date = headers.get("date")
+        now = parsedate_to_datetime(date) if date else expires.now(expires.tzinfo)
+        return expires > now
+    return False
+
+
+def _must_stay(headers: dict[str, str]) -> bool:
+    """Tell whether the host or a proxy said that these bytes are final."""
+    return (
+        "content-range" in headers
+        or headers.get("content-disposition", "").lower().startswith("attachment")
+        or "no-transform" in headers.get("cache-control", "").lower()
+    )
+
+
+def _offer_readable(environ: Environ) -> None:
+    """Ask the host for what can be rewritten: gzip or nothing, and the whole page."""
+    if "HTTP_ACCEPT_ENCODING" in environ:
+        accepts_gzip = re.search(
+            r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", environ["HTTP_ACCEPT_ENCODING"]
+        )
+        environ["HTTP_ACCEPT_ENCODING"] = "gzip" if accepts_gzip else "identity"
+    environ.pop("HTTP_RANGE", None)
+    environ.pop("HTTP_IF_RANGE", None)
+
+
+def _rewritten_headers(headers: Headers) -> Headers:
+    """Return *headers* for changed bytes: no length, no digest, a weak validator."""
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in _SPENT and name.lower() != "content-length"
+    ]
+    return _weak(kept)
+
+
+def _weak(headers: Headers) -> Headers:
+    return [
+        (name, "W/" + value if name.lower() == "etag" and not value.startswith("W/") else value)
+        for name, value in headers
+    ]
+
+
+def _failed(error: Exception) -> None:
+    warn_once_a_minute(
+        "rewrite", "clickmw: a page could not be rewritten and left unchanged: %r", error
+    )
+
+
+def _not_started(_chunk: bytes) -> object:
+    raise AssertionError("write() before start_response()")

@@ -1,0 +1,207 @@
+"""What one event adds to the rollups, as pure functions.
+
+Every number of the report is a sum of these integers, so that a correction subtracts exactly what
+was added before and a rebuild gives the same rows to the digit. Reciprocal ranks are kept as whole
+billionths (10⁹ // position).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from clickmw.stores.base import POSITION_BUCKETS
+
+BILLION = 1_000_000_000
+QUARTER_MS = 900_000
+
+#: Table → (key columns, measures). A missing module, device … is id 0.
+DIMENSIONS = (
+    "site",
+    "day",
+    "module",
+    "device",
+    "language",
+    "profile",
+    "source",
+    "trust",
+    "robot",
+)
+TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "cube": (
+        DIMENSIONS,
+        (
+            "searches",
+            "searches_clicked",
+            "searches_known",
+            "searches_empty",
+            "searches_answered_unclicked",
+            "search_reciprocal",
+            "clicks",
+            "clicks_positioned",
+            "position_sum",
+            "click_reciprocal",
+            "impressions",
+        ),
+    ),
+    "cube_position": ((*DIMENSIONS, "bucket"), ("impressions", "clicks")),
+    "quarter": (
+        ("site", "quarter"),
+        ("searches", "searches_clicked", "searches_empty", "clicks", "impressions"),
+    ),
+    "day_query": (
+        ("site", "day", "query"),
+        (
+            "searches",
+            "searches_clicked",
+            "searches_known",
+            "searches_empty",
+            "clicks",
+            "clicks_positioned",
+            "position_sum",
+            "impressions",
+        ),
+    ),
+    "day_result": (
+        ("site", "day", "result"),
+        ("clicks", "clicks_positioned", "position_sum", "impressions"),
+    ),
+    "uncounted": (("site", "day", "kind", "reason"), ("events",)),
+}
+
+Key = tuple[int, ...]
+_BUCKET_ENDS = [last for _first, last in POSITION_BUCKETS if last is not None]
+_BUCKET_OF = [
+    0,
+    *(next(i for i, end in enumerate(_BUCKET_ENDS) if n <= end) for n in range(1, 101)),
+]
+
+
+def bucket_of(position: int) -> int:
+    """Return the index in POSITION_BUCKETS of *position* (≥ 1)."""
+    return _BUCKET_OF[position] if position <= 100 else len(POSITION_BUCKETS) - 1
+
+
+class Dimensions(NamedTuple):
+    """Where an event stands in the cube: ids, 0 for none; ``day`` in days since 1970, site's calendar."""
+
+    site: int
+    day: int
+    device: int
+    language: int
+    profile: int
+    source: int
+    trust: int
+    robot: int
+    quarter: int
+
+    def cube(self, module: int) -> Key:
+        """Return the cube's key for one module (0: the page as a whole)."""
+        return (self.site, self.day, module, *self[2:8])
+
+
+class SearchMeasures(NamedTuple):
+    """What the rates read of one counted search."""
+
+    total_hits: int | None
+    clicked: bool
+    best_position: int | None
+
+
+class Deltas:
+    """Sums of changes by table and key, in the measures' order of TABLES."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, defaultdict[Key, list[int]]] = {
+            table: defaultdict(_zeros(len(measures))) for table, (_key, measures) in TABLES.items()
+        }
+
+    def add_search(self, at: Dimensions, query: int, search: SearchMeasures, sign: int = 1) -> None:
+        """Add one counted search, or take it back with sign −1."""
+        known = search.total_hits is not None
+        empty = search.total_hits == 0
+        clicked = search.clicked
+        reciprocal = BILLION // search.best_position if clicked and search.best_position else 0
+        cube = self.tables["cube"][at.cube(0)]
+        cube[0] += sign
+        cube[1] += sign * clicked
+        cube[2] += sign * known
+        cube[3] += sign * empty
+        cube[4] += sign * (known and not empty and not clicked)
+        cube[5] += sign * reciprocal
+        if at.robot:
+            return
+        quarter = self.tables["quarter"][at.site, at.quarter]
+        quarter[0] += sign
+        quarter[1] += sign * clicked
+        quarter[2] += sign * empty
+        day_query = self.tables["day_query"][at.site, at.day, query]
+        day_query[0] += sign
+        day_query[1] += sign * clicked
+        day_query[2] += sign * known
+        day_query[3] += sign * empty
+
+    def add_impressions(
+        self, at: Dimensions, query: int, shown: Iterable[tuple[int, int, int]], sign: int = 1
+    ) -> None:
+        """Add the results shown on one page, each (result, position, module)."""
+        cube, cube_position = self.tables["cube"], self.tables["cube_position"]
+        day_result = self.tables["day_result"]
+        count = 0
+        keys: dict[int, Key] = {}
+        for result, position, module in shown:
+            key = keys.get(module) or keys.setdefault(module, at.cube(module))
+            cube[key][10] += sign
+            cube_position[*key, bucket_of(position)][0] += sign
+            if not at.robot:
+                day_result[at.site, at.day, result][3] += sign
+            count += sign
+        if count and not at.robot:
+            self.tables["quarter"][at.site, at.quarter][4] += count
+            self.tables["day_query"][at.site, at.day, query][7] += count
+
+    def add_click(
+        self,
+        at: Dimensions,
+        module: int,
+        query: int | None,
+        result: int,
+        position: int | None,
+        sign: int = 1,
+    ) -> None:
+        """Add one counted click, or take it back; *query* is None until its search is known."""
+        placed = 1 if position else 0
+        place = position or 0
+        key = at.cube(module)
+        cube = self.tables["cube"][key]
+        cube[6] += sign
+        cube[7] += sign * placed
+        cube[8] += sign * place
+        cube[9] += sign * (BILLION // place if place else 0)
+        if place:
+            self.tables["cube_position"][*key, bucket_of(place)][1] += sign
+        if at.robot:
+            return
+        self.tables["quarter"][at.site, at.quarter][3] += sign
+        _add(
+            self.tables["day_result"][at.site, at.day, result],
+            0,
+            (sign, sign * placed, sign * place),
+        )
+        if query is not None:
+            day_query = self.tables["day_query"][at.site, at.day, query]
+            _add(day_query, 4, (sign, sign * placed, sign * place))
+
+    def add_excluded(self, site: int, day: int, kind: int, reason: int, sign: int = 1) -> None:
+        """Count one event that is kept but not counted, by its reason."""
+        self.tables["uncounted"][site, day, kind, reason][0] += sign
+
+
+def _zeros(count: int) -> Callable[[], list[int]]:
+    return lambda: [0] * count
+
+
+def _add(measures: list[int], start: int, values: tuple[int, ...]) -> None:
+    for index, value in enumerate(values, start):
+        measures[index] += value

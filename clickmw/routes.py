@@ -1,0 +1,139 @@
+"""Our own pages under the prefix: which path is answered by whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from clickmw.assets import asset_of, serve_asset
+from clickmw.drain import Drain, Worker
+from clickmw.errors import StoreError
+from clickmw.health import read_health
+from clickmw.journal import Journal
+from clickmw.redirect import Redirect
+from clickmw.settings import Settings
+from clickmw.stores.base import Reader, Store
+
+if TYPE_CHECKING:
+    from clickmw.login import ReportAccess
+    from clickmw.report import Report
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+NOT_FOUND = b"There is nothing at this address.\n"
+
+
+class Routes:
+    """Answer everything below ``{prefix}``; the report's libraries are loaded by its first reader."""
+
+    def __init__(
+        self, settings: Settings, redirect: Redirect, journal: Journal, worker: Worker, store: Store
+    ) -> None:
+        self.settings = settings
+        self.redirect = redirect
+        self.journal = journal
+        self.worker = worker
+        self.store = store
+        self._access: ReportAccess | None = None
+        self._report: Report | None = None
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; ``environ["PATH_INFO"]`` begins with the prefix."""
+        path = environ["PATH_INFO"][len(self.settings.prefix) + 1 :]
+        if path.startswith("r/"):
+            return self._closing(self.redirect(environ, start_response))
+        if path == "report" or path.startswith("report/"):
+            return self.report(environ, start_response)
+        if path == "health":
+            return self._health(environ, start_response)
+        asset = asset_of(path)
+        if asset is not None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return serve_asset(environ, start_response, *asset)
+        return _plain(start_response, "404 Not Found", NOT_FOUND)
+
+    @property
+    def access(self) -> ReportAccess:
+        """Who may see the report."""
+        if self._access is None:
+            from clickmw.login import ReportAccess
+
+            self._access = ReportAccess(self.settings)
+        return self._access
+
+    @property
+    def report(self) -> Report:
+        """The report's pages."""
+        if self._report is None:
+            from clickmw.report import Report
+
+            self._report = Report(
+                self.settings, self.access, self.open_reader, self.read_health, self.today
+            )
+        return self._report
+
+    def open_reader(self) -> Reader:
+        """Return a view of the store that holds what has been received until now, if it can be had."""
+        try:
+            self.worker.catch_up()
+            return self.store.reader()
+        except StoreError:
+            self.store.migrate()
+            return self.store.reader()
+
+    def read_health(self) -> dict[str, Any]:
+        """Return the whole ledger."""
+        return read_health(self.store, self.journal, self.worker.drain)
+
+    def today(self, handle: str | None) -> date:
+        """Return the calendar day at a site; None: in the install's own zone."""
+        site = self.settings.sites.by_handle(handle) if handle else None
+        zone = (site and site.time_zone) or self.settings.time_zone
+        return datetime.now(ZoneInfo(zone)).date()
+
+    def _health(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        health = self.read_health()
+        status = "503 Service Unavailable" if health["status"] == "failing" else "200 OK"
+        shown = health if self.access.may_see(environ) else {"status": health["status"]}
+        body = json.dumps(shown, allow_nan=False).encode()
+        return _plain(start_response, status, body, "application/json")
+
+    def _closing(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        return body if self.worker.has_threads else Closing(body, self.worker.after_answer)
+
+
+class Closing:
+    """A body that does something of ours when the server has sent it."""
+
+    def __init__(self, body: Iterable[bytes], after: Callable[[], None]) -> None:
+        self._body = body
+        self.close = after
+
+    def __iter__(self) -> Any:
+        return iter(self._body)
+
+
+def _plain(
+    start_response: StartResponse, status: str, body: bytes, kind: str = "text/plain; charset=utf-8"
+) -> Iterable[bytes]:
+    headers = [
+        ("Content-Type", kind),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Robots-Tag", "noindex, nofollow"),
+    ]
+    start_response(status, headers)
+    return [body]
+
+
+def drain_of(
+    settings: Settings, open_store: Callable[[], Store], *, batch: int, breath_s: float
+) -> Drain:
+    """Return the drain of an install's journal."""
+    return Drain(
+        settings.journal, open_store, batch=batch, breath_s=breath_s, keep_days=settings.keep_days
+    )

@@ -1,0 +1,698 @@
+"""What one append writes: rows, who counts, and what that changes in the rollups.
+
+An :class:`Intake` takes back what the touched rows had added to the rollups, lets the rules of
+:mod:`clickmw.counting` decide, and adds what the rows are worth now. A row that did not change
+cancels out, so an event that arrives late corrects the past exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from clickmw.counting import (
+    CLICK_HORIZON_MS,
+    SEARCH_WINDOW_MS,
+    Decision,
+    Walked,
+    decide_clicks,
+    decide_searches,
+    first_undecided,
+)
+from clickmw.events import Click, Search, query_id_bytes
+from clickmw.rollups import QUARTER_MS, TABLES, Deltas, Dimensions, SearchMeasures
+from clickmw.stores.base import Stored, StoreOptions
+
+#: Searches further back than this cannot change what a new one does (a window, and the typing before it).
+LOOK_BACK_MS = 2 * SEARCH_WINDOW_MS
+SHOWN_COUNTS = frozenset(("", "page", "repeat", "typing"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+_MOST_CACHED = 200_000
+_CHUNK = 500
+
+Shown = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class SearchState:
+    """One row of ``search`` while it is decided; ``touched`` once its share was taken back."""
+
+    query_id: bytes
+    event_id: bytes
+    received_ms: int
+    at: Dimensions
+    query: int
+    total_hits: int | None
+    offset: int
+    tag: int
+    kind: int
+    visitor: bytes | None
+    session: str | None
+    shared: int
+    prefetched: int
+    activated: int
+    reason: str
+    first: bytes | None
+    own_clicks: int
+    own_best: int | None
+    clicked: int
+    best: int | None
+    impressions: str
+    stored: bool
+    shown: list[Shown] | None = None
+    touched: bool = False
+
+    def walks(self) -> bool:
+        """Tell whether the search rule applies: a visitor's own page that somebody looked at."""
+        return bool(
+            self.visitor
+            and not self.shared
+            and (self.activated or not self.prefetched)
+            and self.reason in ("", "page", "repeat", "typing", "prefetch")
+        )
+
+    def measures(self) -> SearchMeasures:
+        return SearchMeasures(self.total_hits, bool(self.clicked), self.best)
+
+
+@dataclass(slots=True)
+class ClickState:
+    """One row of ``click`` while it is decided; ``id`` is None before it is written."""
+
+    id: int | None
+    event_id: bytes
+    received_ms: int
+    at: Dimensions
+    query: int | None
+    query_id: bytes | None
+    result: int
+    position: int | None
+    module: int
+    visitor: bytes | None
+    reason: str
+    kind: str
+    view_id: bytes | None
+    rest: tuple[object, ...] = ()
+    touched: bool = False
+
+
+class Dictionaries:
+    """Texts and their ids, remembered between appends; forgotten when a transaction is lost."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self.options = options
+        self.forget()
+
+    def forget(self) -> None:
+        self.ids: dict[str, dict[object, int]] = {name: {} for name in _FIND}
+        self.zones: dict[int, ZoneInfo] = {}
+        self.days: dict[tuple[int, int], int] = {}
+        self.words: dict[int, str] = {}
+
+    def id_of(self, connection: sqlite3.Connection, table: str, *key: object) -> int:
+        """Return the id of *key* in the dictionary *table*, adding it when it is new."""
+        known = self.ids[table]
+        found = known.get(key)
+        if found is None:
+            row = connection.execute(_FIND[table], key).fetchone()
+            found = row[0] if row else connection.execute(_ADD[table], key).lastrowid
+            if len(known) >= _MOST_CACHED:
+                known.clear()
+            known[key] = found or 0
+        return found or 0
+
+    def site(self, connection: sqlite3.Connection, handle: str) -> int:
+        """Return the id of a site; its time zone is recorded the first time and stays in force."""
+        found = self.ids["site"].get((handle,))
+        if found is None:
+            zone = self.options.site_zones.get(handle, self.options.time_zone)
+            connection.execute(
+                "INSERT OR IGNORE INTO site (handle, time_zone) VALUES (?, ?)", (handle, zone)
+            )
+            found, zone = connection.execute(
+                "SELECT id, time_zone FROM site WHERE handle = ?", (handle,)
+            ).fetchone()
+            self.ids["site"][handle,] = found
+            self.zones[found] = ZoneInfo(zone)
+        return found
+
+    def word(self, connection: sqlite3.Connection, term: int) -> str:
+        """Return the text of a term id."""
+        if term not in self.words:
+            row = connection.execute("SELECT text FROM term WHERE id = ?", (term,)).fetchone()
+            self.words[term] = row[0]
+        return self.words[term]
+
+    def day(self, site: int, received_ms: int) -> int:
+        """Return the site's calendar day, counted from 1970-01-01 (zones shift by quarter hours)."""
+        quarter = received_ms // QUARTER_MS
+        found = self.days.get((site, quarter))
+        if found is None:
+            moment = datetime.fromtimestamp(quarter * QUARTER_MS / 1000, self.zones[site])
+            if len(self.days) > 10_000:
+                self.days.clear()
+            found = self.days[site, quarter] = moment.toordinal() - _EPOCH
+        return found
+
+
+_FIND = {
+    "site": "SELECT id FROM site WHERE handle = ?",
+    "term": "SELECT id FROM term WHERE text = ?",
+    "query": "SELECT id FROM query WHERE text = ?",
+    "result": "SELECT id FROM result WHERE url = ? AND doc_id = ?",
+}
+_ADD = {
+    "term": "INSERT INTO term (text) VALUES (?)",
+    "query": "INSERT INTO query (text) VALUES (?)",
+    "result": "INSERT INTO result (url, doc_id) VALUES (?, ?)",
+}
+
+_SEARCH_COLUMNS = (
+    "query_id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
+    " total_hits, offset, tag, kind, visitor, session, shared, prefetched, activated, drop_reason,"
+    " first_query_id, own_clicks, own_best, clicked, best_position, impressions"
+)
+_CLICK_COLUMNS = (
+    "id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
+    " query_id, result, position, module, visitor, drop_reason, kind, view_id"
+)
+FIND_SEARCHES = f"""
+-- One row per search of a list of query ids.
+SELECT {_SEARCH_COLUMNS} FROM search WHERE query_id IN
+"""
+FIND_RECENT = """
+-- One row per search of one visitor that may stand beside a new one.
+SELECT query_id FROM recent_search WHERE site = ? AND visitor = ? AND received_ms >= ?
+"""
+FIND_WAITING = f"""
+-- One row per click whose search had not arrived, of a list of query ids.
+SELECT {_CLICK_COLUMNS} FROM click WHERE query IS NULL AND query_id IN
+"""
+FIND_SAME_KEY = f"""
+-- One row per click of one visitor on one page.
+SELECT {_CLICK_COLUMNS} FROM click WHERE query_id = ? AND visitor IS ?
+"""
+FIND_BELONGING = """
+-- One row per search that belongs to another one.
+SELECT query_id, own_clicks, own_best FROM search WHERE first_query_id = ?
+"""
+RECOUNT_OWN = """
+-- One row: the counted clicks on one page within a day of it, and the best position among them.
+SELECT count(*), min(position) FROM click
+ WHERE query_id = :query_id AND drop_reason = 0 AND kind = :kind AND received_ms < :horizon_ms
+"""
+ADD_SEARCH = """
+-- One row per search.
+INSERT INTO search (query_id, event_id, received_ms, site, day, device, language, profile, source,
+  trust, robot, query, total_hits, offset, tag, kind, visitor, session, shared, prefetched, activated,
+  drop_reason, first_query_id, own_clicks, own_best, clicked, best_position, impressions)
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+"""
+CHANGE_SEARCH = """
+-- One row per search whose standing changed.
+UPDATE search SET activated = ?, drop_reason = ?, first_query_id = ?, own_clicks = ?, own_best = ?,
+  clicked = ?, best_position = ? WHERE query_id = ?
+"""
+ADD_RECENT = """
+-- One row per search that may stand beside another one of its visitor.
+INSERT OR IGNORE INTO recent_search (site, visitor, received_ms, query_id) VALUES (?, ?, ?, ?)
+"""
+ADD_CLICK = """
+-- One row per click.
+INSERT INTO click (event_id, received_ms, site, day, device, language, profile, source, trust, robot,
+  query, query_id, result, position, module, visitor, drop_reason, kind, view_id, session,
+  referrer_host, ad_id, user_activated, position_raw)
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+"""
+CHANGE_CLICK = """
+-- One row per click whose search arrived, or whose standing among its duplicates changed.
+UPDATE click SET query = ?, language = ?, profile = ?, drop_reason = ? WHERE id = ?
+"""
+
+
+def _upsert(table: str) -> str:
+    key, measures = TABLES[table]
+    columns = (*key, *measures)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET "
+        + ", ".join(f"{name} = {name} + excluded.{name}" for name in measures)
+    )
+
+
+ADD_TO_ROLLUP = {table: _upsert(table) for table in TABLES}
+
+
+@dataclass
+class Intake:
+    """The events of one append, inside its open transaction."""
+
+    connection: sqlite3.Connection
+    dictionaries: Dictionaries
+    deltas: Deltas = field(default_factory=Deltas)
+    searches: dict[bytes, SearchState] = field(default_factory=dict)
+    clicks: list[ClickState] = field(default_factory=list)
+    recount: set[bytes] = field(default_factory=set)
+    left_owners: set[bytes] = field(default_factory=set)
+    duplicates: int = 0
+
+    def take(self, events: Sequence[Stored], ledger: dict[str, int]) -> None:
+        """Write *events*, correct the rollups, and add to *ledger* what became of them."""
+        fresh = self._add_searches(events)
+        self._join_waiting_clicks(fresh)
+        self._add_clicks(events)
+        self._decide_clicks()
+        self._write_clicks()
+        self._count_own_clicks()
+        self._decide_searches()
+        self._settle_belonging()
+        self._write_searches()
+        self._write_rollups()
+        same = sum(isinstance(stored.event, Search) for stored in events) - len(fresh)
+        _add_to(ledger, "stored", len(events) - same)
+        _add_to(ledger, "dropped.same_query_id", same)
+        _add_to(ledger, "duplicates", self.duplicates)
+        _add_to(ledger, "robots", sum(bool(stored.event.robot) for stored in events))
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _add_searches(self, events: Sequence[Stored]) -> list[SearchState]:
+        arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Search)]
+        ids = [query_id_bytes(search.query_id) for _, search in arrived]
+        known = {row[0] for row in self._find("SELECT query_id FROM search WHERE query_id IN", ids)}
+        fresh = []
+        for query_id, (event_id, search) in zip(ids, arrived, strict=True):
+            if query_id not in known:
+                known.add(query_id)
+                fresh.append(self._new_search(query_id, event_id, search))
+        self.searches.update((state.query_id, state) for state in fresh)
+        return fresh
+
+    def _new_search(self, query_id: bytes, event_id: bytes, search: Search) -> SearchState:
+        shown = [
+            (
+                self._result(row.url, row.doc_id, row.title),
+                row.position,
+                self._term(row.module_code),
+            )
+            for row in search.impressions
+        ]
+        reason = search.drop_reason or (
+            "shared" if search.shared else "prefetch" if search.prefetched else ""
+        )
+        return SearchState(
+            query_id,
+            event_id,
+            search.received_ms,
+            self._dimensions(search),
+            self.dictionaries.id_of(self.connection, "query", search.query),
+            search.total_hits,
+            search.offset,
+            self._term(search.tag),
+            self._term(search.kind),
+            bytes.fromhex(search.visitor) or None,
+            search.session or None,
+            search.shared,
+            search.prefetched,
+            0,
+            reason,
+            None,
+            0,
+            None,
+            0,
+            None,
+            json.dumps(shown, separators=(",", ":")),
+            stored=False,
+            shown=shown,
+            touched=True,
+        )
+
+    def _add_clicks(self, events: Sequence[Stored]) -> None:
+        arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Click)]
+        ids = [query_id_bytes(click.query_id) if click.query_id else None for _, click in arrived]
+        self._load_searches(query_id for query_id in ids if query_id)
+        for query_id, (event_id, click) in zip(ids, arrived, strict=True):
+            self.clicks.append(self._new_click(query_id, event_id, click))
+
+    def _new_click(self, query_id: bytes | None, event_id: bytes, click: Click) -> ClickState:
+        state = ClickState(
+            None,
+            event_id,
+            click.received_ms,
+            self._dimensions(click),
+            None,
+            query_id,
+            self._result(click.url, click.doc_id, click.title),
+            click.position,
+            self._term(click.module_code),
+            bytes.fromhex(click.visitor) or None,
+            click.drop_reason,
+            click.kind,
+            query_id_bytes(click.view_id) if click.view_id else None,
+            (
+                click.session or None,
+                self._term(click.referrer_host),
+                click.ad_id or None,
+                click.user_activated,
+                click.position_raw or None,
+            ),
+            touched=True,
+        )
+        search = self.searches.get(query_id) if query_id else None
+        if search is not None:
+            self._join(state, search)
+        elif query_id is None:
+            state.query = self.dictionaries.id_of(self.connection, "query", click.query)
+        return state
+
+    def _join(self, click: ClickState, search: SearchState) -> None:
+        click.query = search.query
+        click.at = click.at._replace(language=search.at.language, profile=search.at.profile)
+        if search.prefetched and not search.activated and click.reason != "robot":
+            self._touch_search(search)
+            search.activated = 1
+            search.reason = search.reason if search.visitor else ""
+
+    def _join_waiting_clicks(self, fresh: Sequence[SearchState]) -> None:
+        rows = self._find(FIND_WAITING, [state.query_id for state in fresh])
+        for row in rows:
+            click = self._stored_click(row)
+            self._touch_click(click)
+            self._join(click, self.searches[click.query_id or b""])
+            self.clicks.append(click)
+
+    # -- who counts ------------------------------------------------------------------------------
+
+    def _decide_clicks(self) -> None:
+        window_ms = self.dictionaries.options.dedupe_window_ms
+        keys: dict[tuple[bytes, bytes | None], list[ClickState]] = {}
+        for click in self.clicks:
+            if click.query_id and click.id is None and click.reason == "" and self._has_key(click):
+                keys.setdefault((click.query_id, click.visitor), []).append(click)
+        loaded = {click.id: click for click in self.clicks if click.id is not None}
+        for key, arrived in keys.items():
+            for group in self._same_targets(key, arrived, loaded):
+                group.sort(key=lambda click: (click.received_ms, click.event_id))
+                times = [click.received_ms for click in group]
+                for click, counts in zip(group, decide_clicks(times, window_ms), strict=True):
+                    self._set_duplicate(click, "" if counts else "duplicate")
+
+    def _has_key(self, click: ClickState) -> bool:
+        """A shared page has one query id for all: without visitor or view nobody is told apart."""
+        search = self.searches.get(click.query_id or b"")
+        return bool(click.visitor or click.view_id or search is None or not search.shared)
+
+    def _same_targets(
+        self,
+        key: tuple[bytes, bytes | None],
+        arrived: Sequence[ClickState],
+        loaded: dict[int | None, ClickState],
+    ) -> Iterable[list[ClickState]]:
+        rows = self.connection.execute(FIND_SAME_KEY, key).fetchall()
+        stored = [loaded.get(row[0]) or self._stored_click(row) for row in rows]
+        groups: dict[tuple[object, ...], list[ClickState]] = {}
+        for click in (*stored, *arrived):
+            if click.reason in ("", "duplicate"):
+                groups.setdefault((click.result, click.view_id, click.kind), []).append(click)
+        return groups.values()
+
+    def _set_duplicate(self, click: ClickState, reason: str) -> None:
+        if click.reason == reason:
+            return
+        if not click.touched:
+            self._touch_click(click)
+            self.clicks.append(click)
+        self.duplicates += 1 if reason else -1
+        click.reason = reason
+
+    def _count_own_clicks(self) -> None:
+        """Add the new counted clicks to their pages; count anew where an old click changed."""
+        for click in self.clicks:
+            search = self.searches.get(click.query_id) if click.query_id else None
+            if search is None or click.kind != "result":
+                continue
+            if click.id is not None:
+                self.recount.add(search.query_id)
+            elif click.reason == "" and click.received_ms < search.received_ms + CLICK_HORIZON_MS:
+                self._touch_search(search)
+                search.own_clicks += 1
+                search.own_best = min(filter(None, (search.own_best, click.position)), default=None)
+        kind = self._term("result")
+        for query_id in self.recount:
+            search = self.searches[query_id]
+            self._touch_search(search)
+            horizon_ms = search.received_ms + CLICK_HORIZON_MS
+            asked = {"query_id": query_id, "kind": kind, "horizon_ms": horizon_ms}
+            search.own_clicks, search.own_best = self.connection.execute(
+                RECOUNT_OWN, asked
+            ).fetchone()
+
+    def _decide_searches(self) -> None:
+        visitors: dict[tuple[int, bytes | None], int] = {}
+        for search in self.searches.values():
+            if search.walks() and (not search.stored or search.reason == "prefetch"):
+                key = (search.at.site, search.visitor)
+                visitors[key] = min(visitors.get(key, search.received_ms), search.received_ms)
+        for (site, visitor), earliest_ms in visitors.items():
+            asked = (site, visitor, earliest_ms - LOOK_BACK_MS)
+            self._load_searches(
+                row[0] for row in self.connection.execute(FIND_RECENT, asked).fetchall()
+            )
+        walks: dict[tuple[int, bytes | None], list[SearchState]] = {key: [] for key in visitors}
+        for search in self.searches.values():
+            key = (search.at.site, search.visitor)
+            if (
+                key in walks
+                and search.walks()
+                and search.received_ms >= visitors[key] - LOOK_BACK_MS
+            ):
+                walks[key].append(search)
+        for walk in walks.values():
+            self._decide_walk(
+                sorted(walk, key=lambda search: (search.received_ms, search.event_id))
+            )
+
+    def _decide_walk(self, walk: Sequence[SearchState]) -> None:
+        decisions = [
+            Decision(search.reason, search.first)
+            if search.stored and search.reason != "prefetch"
+            else None
+            for search in walk
+        ]
+        alone = len(walk) == 1
+        walked = [
+            self._walked(search, "" if alone else self._query_text(search.query)) for search in walk
+        ]
+        start = first_undecided(walked, decisions)
+        settled = [decision for decision in decisions[:start] if decision is not None]
+        for search, decision in zip(walk, decide_searches(walked, settled), strict=True):
+            if (search.reason, search.first) != decision:
+                self._touch_search(search)
+                search.reason, search.first = decision
+
+    def _walked(self, search: SearchState, text: str) -> Walked:
+        return Walked(search.received_ms, search.event_id, search.query_id, text, search.offset)
+
+    def _query_text(self, query: int) -> str:
+        row = self.connection.execute("SELECT text FROM query WHERE id = ?", (query,)).fetchone()
+        return str(row[0])
+
+    def _settle_belonging(self) -> None:
+        """A counted search was clicked when it, or a search that belongs to it, was."""
+        touched = [search for search in self.searches.values() if search.touched]
+        owners = {search.first or search.query_id for search in touched} | self.left_owners
+        self._load_searches(owners)
+        belonging: dict[bytes, list[SearchState]] = {}
+        for search in self.searches.values():
+            if search.first:
+                belonging.setdefault(search.first, []).append(search)
+        for query_id in owners:
+            if query_id in self.searches:
+                self._settle(self.searches[query_id], belonging.get(query_id, []))
+
+    def _settle(self, owner: SearchState, members: Sequence[SearchState]) -> None:
+        self._touch_search(owner)
+        pairs = [(owner.own_clicks, owner.own_best)]
+        pairs += [(member.own_clicks, member.own_best) for member in members]
+        if owner.stored:
+            rows = self.connection.execute(FIND_BELONGING, (owner.query_id,))
+            pairs += [(clicks, best) for key, clicks, best in rows if key not in self.searches]
+        owner.clicked = int(owner.reason == "" and any(clicks for clicks, _ in pairs))
+        owner.best = (
+            min((best for _, best in pairs if best), default=None) if owner.clicked else None
+        )
+
+    # -- taking back and counting ------------------------------------------------------------------
+
+    def _touch_search(self, search: SearchState) -> None:
+        """Take back what a stored search had added, once; it is counted again at the end."""
+        if search.touched:
+            return
+        search.touched = True
+        if search.first:
+            self.left_owners.add(search.first)
+        self._count_search(search, -1)
+
+    def _count_search(self, search: SearchState, sign: int) -> None:
+        if search.reason in ("", "robot"):
+            self.deltas.add_search(search.at, search.query, search.measures(), sign)
+        if search.reason:
+            self._exclude(search.at, "search", search.reason, sign)
+        if search.reason in SHOWN_COUNTS or search.reason == "robot":
+            if search.shown is None:
+                search.shown = [tuple(row) for row in json.loads(search.impressions)]
+            self.deltas.add_impressions(search.at, search.query, search.shown, sign)
+
+    def _touch_click(self, click: ClickState) -> None:
+        click.touched = True
+        self._count_click(click, -1)
+
+    def _count_click(self, click: ClickState, sign: int) -> None:
+        if click.reason in ("", "robot") and click.kind == "result":
+            self.deltas.add_click(
+                click.at, click.module, click.query, click.result, click.position, sign
+            )
+        if click.reason:
+            self._exclude(click.at, "click", click.reason, sign)
+
+    def _exclude(self, at: Dimensions, kind: str, reason: str, sign: int) -> None:
+        self.deltas.add_excluded(at.site, at.day, self._term(kind), self._term(reason), sign)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def _write_clicks(self) -> None:
+        new, changed = [], []
+        for click in self.clicks:
+            self._count_click(click, 1)
+            reason = self._term(click.reason)
+            if click.id is None:
+                new.append(
+                    (
+                        click.event_id,
+                        click.received_ms,
+                        *click.at[:8],
+                        click.query,
+                        click.query_id,
+                        click.result,
+                        click.position,
+                        click.module,
+                        click.visitor,
+                        reason,
+                        self._term(click.kind),
+                        click.view_id,
+                        *click.rest,
+                    )
+                )
+            else:
+                changed.append((click.query, click.at.language, click.at.profile, reason, click.id))
+        self.connection.executemany(ADD_CLICK, new)
+        self.connection.executemany(CHANGE_CLICK, changed)
+
+    def _write_searches(self) -> None:
+        new, changed, recent = [], [], []
+        for search in self.searches.values():
+            if not search.touched:
+                continue
+            self._count_search(search, 1)
+            reason = self._term(search.reason)
+            standing = (search.own_clicks, search.own_best, search.clicked, search.best)
+            if search.stored:
+                changed.append((search.activated, reason, search.first, *standing, search.query_id))
+            else:
+                new.append(_search_row(search, reason, standing))
+            if search.walks():
+                recent.append((search.at.site, search.visitor, search.received_ms, search.query_id))
+        self.connection.executemany(ADD_SEARCH, sorted(new))
+        self.connection.executemany(CHANGE_SEARCH, changed)
+        self.connection.executemany(ADD_RECENT, recent)
+
+    def _write_rollups(self) -> None:
+        for table, rows in self.deltas.tables.items():
+            changed = [(*key, *sums) for key, sums in rows.items() if any(sums)]
+            changed.sort()
+            self.connection.executemany(ADD_TO_ROLLUP[table], changed)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _find(self, sql: str, keys: Sequence[bytes]) -> Iterator[tuple[object, ...]]:
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            yield from self.connection.execute(
+                f"{sql} ({', '.join('?' * len(chunk))})", chunk
+            ).fetchall()
+
+    def _load_searches(self, query_ids: Iterable[bytes]) -> None:
+        missing = sorted({query_id for query_id in query_ids if query_id not in self.searches})
+        for row in self._find(FIND_SEARCHES, missing):
+            state = self._stored_search(row)
+            self.searches[state.query_id] = state
+
+    def _stored_search(self, row: tuple) -> SearchState:  # type: ignore[type-arg]
+        reason = self.dictionaries.word(self.connection, row[21])
+        at = Dimensions(*row[3:11], row[2] // QUARTER_MS)
+        return SearchState(
+            row[0], row[1], row[2], at, *row[11:21], reason, *row[22:28], stored=True
+        )
+
+    def _stored_click(self, row: tuple) -> ClickState:  # type: ignore[type-arg]
+        at = Dimensions(*row[3:11], row[2] // QUARTER_MS)
+        reason, kind = (self.dictionaries.word(self.connection, term) for term in row[17:19])
+        return ClickState(row[0], row[1], row[2], at, *row[11:17], reason, kind, row[19])
+
+    def _dimensions(self, event: Search | Click) -> Dimensions:
+        site = self.dictionaries.site(self.connection, event.site)
+        words = (event.device, event.language, event.profile, event.source, event.trust)
+        return Dimensions(
+            site,
+            self.dictionaries.day(site, event.received_ms),
+            *(self._term(word) for word in words),
+            int(bool(event.robot)),
+            event.received_ms // QUARTER_MS,
+        )
+
+    def _term(self, text: str) -> int:
+        if not text:
+            return 0
+        return self.dictionaries.id_of(self.connection, "term", text)
+
+    def _result(self, url: str, doc_id: str, title: str) -> int:
+        result = self.dictionaries.id_of(self.connection, "result", url, doc_id)
+        if title:
+            self.connection.execute(
+                "UPDATE result SET title = ? WHERE id = ? AND title IS NULL", (title, result)
+            )
+        return result
+
+
+def _search_row(
+    search: SearchState, reason: int, standing: tuple[object, ...]
+) -> tuple[object, ...]:
+    return (
+        search.query_id,
+        search.event_id,
+        search.received_ms,
+        *search.at[:8],
+        search.query,
+        search.total_hits,
+        search.offset,
+        search.tag,
+        search.kind,
+        search.visitor,
+        search.session,
+        search.shared,
+        search.prefetched,
+        search.activated,
+        reason,
+        search.first,
+        *standing,
+        search.impressions,
+    )
+
+
+def _add_to(ledger: dict[str, int], name: str, count: int) -> None:
+    if count:
+        ledger[name] = ledger.get(name, 0) + count

@@ -1,0 +1,217 @@
+"""The SQLite schema: migrations in order, and the public views.
+
+Tables are ours to change. The views are what people may rely on; their columns are only ever
+added, at the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from clickmw.errors import StoreTooNew
+from clickmw.rollups import TABLES
+
+if TYPE_CHECKING:
+    from sqlite_utils.db import Database
+
+#: ``PRAGMA user_version`` of a database that has every migration.
+SCHEMA_VERSION = 1
+
+TABLES_V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- One row per ledger line, cumulative since creation.
+CREATE TABLE ledger (name TEXT PRIMARY KEY, events INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- One row per journal segment: how far it has been taken in, and its writer's count there.
+CREATE TABLE segment (
+  name TEXT PRIMARY KEY, taken INTEGER NOT NULL, running INTEGER NOT NULL, torn INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Dictionaries: texts are stored once. A term is a short word: module, device, language, reason …
+CREATE TABLE site (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, time_zone TEXT NOT NULL) STRICT;
+CREATE TABLE term (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE query (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE result (
+  id INTEGER PRIMARY KEY, url TEXT NOT NULL, doc_id TEXT NOT NULL, title TEXT, UNIQUE (url, doc_id)
+) STRICT;
+INSERT INTO term (id, text) VALUES (0, '');
+
+-- One row per search. impressions: JSON list of [result, position, module] in page order.
+-- own_*: counted clicks on this very page within a day; clicked, best_position: the same over the
+-- page and all searches that belong to it (first_query_id), as the rollups have them.
+CREATE TABLE search (
+  query_id BLOB PRIMARY KEY, event_id BLOB NOT NULL, received_ms INTEGER NOT NULL, day INTEGER NOT NULL,
+  site INTEGER NOT NULL, query INTEGER NOT NULL, total_hits INTEGER, offset INTEGER NOT NULL,
+  language INTEGER NOT NULL, profile INTEGER NOT NULL, tag INTEGER NOT NULL, kind INTEGER NOT NULL,
+  source INTEGER NOT NULL, trust INTEGER NOT NULL, visitor BLOB, session TEXT, device INTEGER NOT NULL,
+  robot INTEGER NOT NULL, shared INTEGER NOT NULL, prefetched INTEGER NOT NULL, activated INTEGER NOT NULL,
+  drop_reason INTEGER NOT NULL, first_query_id BLOB,
+  own_clicks INTEGER NOT NULL, own_best INTEGER, clicked INTEGER NOT NULL, best_position INTEGER,
+  impressions TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX search_belonging ON search (first_query_id) WHERE first_query_id IS NOT NULL;
+
+-- One row per search that may still stand beside another one of its visitor (two days and a window).
+CREATE TABLE recent_search (
+  site INTEGER NOT NULL, visitor BLOB NOT NULL, received_ms INTEGER NOT NULL, query_id BLOB NOT NULL,
+  PRIMARY KEY (site, visitor, received_ms, query_id)
+) STRICT, WITHOUT ROWID;
+
+-- One row per click. query is null while its search has not arrived.
+CREATE TABLE click (
+  id INTEGER PRIMARY KEY, event_id BLOB NOT NULL, received_ms INTEGER NOT NULL, day INTEGER NOT NULL,
+  site INTEGER NOT NULL, query INTEGER, query_id BLOB, result INTEGER NOT NULL, position INTEGER,
+  module INTEGER NOT NULL, source INTEGER NOT NULL, trust INTEGER NOT NULL, visitor BLOB, session TEXT,
+  device INTEGER NOT NULL, robot INTEGER NOT NULL, referrer_host INTEGER NOT NULL,
+  drop_reason INTEGER NOT NULL, kind INTEGER NOT NULL, language INTEGER NOT NULL,
+  profile INTEGER NOT NULL, ad_id TEXT, user_activated INTEGER, dwell_s REAL, position_raw TEXT,
+  view_id BLOB
+) STRICT;
+CREATE INDEX click_key ON click (query_id, visitor);
+CREATE INDEX click_unjoined ON click (query_id) WHERE query IS NULL AND query_id IS NOT NULL;
+"""
+
+INDEXES_V1 = """
+CREATE INDEX day_query_ranked ON day_query (site, day, query, searches, clicks);
+CREATE INDEX day_result_clicked ON day_result (site, day, result, clicks) WHERE clicks > 0;
+"""
+
+VIEWS = """
+DROP VIEW IF EXISTS clicks;
+CREATE VIEW clicks AS
+SELECT lower(hex(click.event_id)) AS event_id,
+       strftime('%Y-%m-%dT%H:%M:%fZ', click.received_ms / 1000.0, 'unixepoch') AS received_at,
+       date(click.day * 86400, 'unixepoch') AS day,
+       site.handle AS site, query.text AS query, lower(hex(click.query_id)) AS query_id,
+       result.url AS url, result.title AS title, result.doc_id AS doc_id, click.position AS position,
+       module.text AS module_code, source.text AS source, trust.text AS trust,
+       lower(hex(click.visitor)) AS visitor, click.session AS session, device.text AS device,
+       referrer.text AS referrer_host, click.drop_reason = 0 AS counted,
+       nullif(reason.text, '') AS drop_reason, kind.text AS kind, click.received_ms AS received_ms,
+       language.text AS language, profile.text AS profile, click.ad_id AS ad_id,
+       click.user_activated AS user_activated, click.dwell_s AS dwell_s,
+       click.position_raw AS position_raw
+  FROM click
+  JOIN site ON site.id = click.site
+  JOIN result ON result.id = click.result
+  LEFT JOIN query ON query.id = click.query
+  JOIN term AS module ON module.id = click.module
+  JOIN term AS source ON source.id = click.source
+  JOIN term AS trust ON trust.id = click.trust
+  JOIN term AS device ON device.id = click.device
+  JOIN term AS referrer ON referrer.id = click.referrer_host
+  JOIN term AS reason ON reason.id = click.drop_reason
+  JOIN term AS kind ON kind.id = click.kind
+  JOIN term AS language ON language.id = click.language
+  JOIN term AS profile ON profile.id = click.profile;
+
+DROP VIEW IF EXISTS searches;
+CREATE VIEW searches AS
+SELECT lower(hex(search.query_id)) AS query_id,
+       strftime('%Y-%m-%dT%H:%M:%fZ', search.received_ms / 1000.0, 'unixepoch') AS received_at,
+       date(search.day * 86400, 'unixepoch') AS day,
+       site.handle AS site, query.text AS query, search.total_hits AS total_hits,
+       CASE WHEN search.offset > 0 THEN search.offset / 10 + 1 ELSE 1 END AS page,
+       language.text AS language, profile.text AS profile, tag.text AS tag, kind.text AS kind,
+       source.text AS source, lower(hex(search.visitor)) AS visitor, search.session AS session,
+       search.drop_reason = 0 AS counted, nullif(reason.text, '') AS drop_reason,
+       search.shared AS shared, lower(hex(search.first_query_id)) AS first_query_id,
+       search.received_ms AS received_ms, search.offset AS offset, device.text AS device,
+       trust.text AS trust
+  FROM search
+  JOIN site ON site.id = search.site
+  JOIN query ON query.id = search.query
+  JOIN term AS language ON language.id = search.language
+  JOIN term AS profile ON profile.id = search.profile
+  JOIN term AS tag ON tag.id = search.tag
+  JOIN term AS kind ON kind.id = search.kind
+  JOIN term AS source ON source.id = search.source
+  JOIN term AS trust ON trust.id = search.trust
+  JOIN term AS device ON device.id = search.device
+  JOIN term AS reason ON reason.id = search.drop_reason;
+
+DROP VIEW IF EXISTS impressions;
+CREATE VIEW impressions AS
+SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixepoch') AS day,
+       site.handle AS site, query.text AS query, result.url AS url, result.doc_id AS doc_id,
+       json_extract(shown.value, '$[1]') AS position, module.text AS module_code,
+       NULL AS seen_at, lower(hex(search.event_id)) AS event_id, 'result' AS kind, NULL AS label,
+       source.text AS source,
+       reason.text IN ('', 'page', 'repeat', 'typing') AS counted,
+       CASE WHEN reason.text IN ('page', 'repeat', 'typing') THEN NULL
+            ELSE nullif(reason.text, '') END AS drop_reason
+  FROM search
+  JOIN json_each(search.impressions) AS shown
+  JOIN site ON site.id = search.site
+  JOIN query ON query.id = search.query
+  JOIN result ON result.id = json_extract(shown.value, '$[0]')
+  JOIN term AS module ON module.id = json_extract(shown.value, '$[2]')
+  JOIN term AS source ON source.id = search.source
+  JOIN term AS reason ON reason.id = search.drop_reason;
+"""
+
+
+def _rollup_table(name: str) -> str:
+    key, measures = TABLES[name]
+    columns = [f"{column} INTEGER NOT NULL" for column in (*key, *measures)]
+    return (
+        f"CREATE TABLE {name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(key)}))"
+        " STRICT, WITHOUT ROWID;\n"
+    )
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema of *connection* up to date, one process at a time.
+
+    The whole run is one ``BEGIN IMMEDIATE`` transaction: after a kill the schema is the old one or
+    the new one. A schema from a later clickmw is :class:`StoreTooNew` and stays untouched.
+    """
+    if _is_current(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not _is_current(connection):  # another process may have been faster
+            _apply(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"the database was written by a later clickmw (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
+        )
+    return version == SCHEMA_VERSION
+
+
+def _apply(connection: sqlite3.Connection) -> None:
+    # Imported here: 100 ms that no request should ever wait for.
+    from sqlite_utils import Database, Migrations
+
+    migrations = Migrations("clickmw")
+
+    @migrations()
+    def first_tables(database: Database) -> None:
+        run_script(database.conn, TABLES_V1)
+        run_script(database.conn, "".join(_rollup_table(name) for name in TABLES))
+        run_script(database.conn, INDEXES_V1)
+
+    migrations.apply(Database(connection))
+    run_script(connection, VIEWS)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Run each statement of *script* inside the open transaction (``executescript`` would end it)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""

@@ -1,0 +1,236 @@
+"""The contract of a store: what the drain may write and what the report may read.
+
+A store is one module of this folder, called like the scheme of its URL. Reads take a
+:class:`Filter` and answer with the rows below; every count leaves out what was not counted
+(robots, duplicates, external clicks …) unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple, Protocol
+
+from clickmw.events import Event
+
+#: Positions 1 to 20 stand alone; above, buckets. 24 in all, as (first, last) with last None for open.
+POSITION_BUCKETS: tuple[tuple[int, int | None], ...] = (
+    *((n, n) for n in range(1, 21)),
+    (21, 30),
+    (31, 50),
+    (51, 100),
+    (101, None),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """What a store has to know of the settings.
+
+    ``site_zones`` names the time zone of each site; other sites have ``time_zone``. With
+    ``durable`` every commit is on disk before it is reported.
+    """
+
+    dedupe_window_ms: int = 1_800_000
+    time_zone: str = "UTC"
+    site_zones: Mapping[str, str] = field(default_factory=dict)
+    durable: bool = False
+
+
+class Stored(NamedTuple):
+    """One event of a journal record: its id (16 bytes, time-ordered) and the event itself."""
+
+    event_id: bytes
+    event: Event
+
+
+class Record(NamedTuple):
+    """One journal record.
+
+    ``start`` and ``end`` are byte offsets in the segment; ``running`` is the writer's own count of
+    events it has received up to and including this record; ``tallies`` are counts of what was
+    never journalled, by ledger name (``opted_out``, ``dropped.rate`` …); ``torn`` is true for
+    bytes whose checksum did not match.
+    """
+
+    start: int
+    end: int
+    running: int
+    events: tuple[Stored, ...]
+    tallies: Mapping[str, int]
+    torn: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a report asks for: whole days of the site's calendar, both ends included."""
+
+    first_day: date
+    last_day: date
+    site: str | None = None
+    module: str | None = None
+    device: str | None = None
+    language: str | None = None
+    profile: str | None = None
+    source: str | None = None
+    trust: str | None = None
+    robots: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the filter's days; the ground of every headline number."""
+
+    searches: int = 0
+    searches_clicked: int = 0  #: searches with at least one counted click within 24 hours
+    searches_known: int = 0  #: searches whose number of hits was stated
+    searches_empty: int = 0  #: of those, the ones with 0 hits
+    searches_answered_unclicked: int = 0  #: known to have hits, and no click
+    search_reciprocal_sum: float = (
+        0.0  #: Σ over searches of 1 / best clicked position, 0 without click
+    )
+    clicks: int = 0
+    clicks_positioned: int = 0  #: clicks whose position is known
+    position_sum: int = 0  #: Σ position over those
+    click_reciprocal_sum: float = 0.0  #: Σ 1 / position over those
+    impressions: int = 0
+    excluded: Mapping[str, int] = field(
+        default_factory=dict
+    )  #: events kept but not counted, by "kind.reason"
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """One calendar day of the site; days without events are present, with zeros."""
+
+    day: date
+    searches: int
+    searches_clicked: int
+    searches_empty: int
+    clicks: int
+    impressions: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRow:
+    """One normal query."""
+
+    query: str
+    searches: int
+    searches_clicked: int
+    searches_known: int
+    searches_empty: int
+    clicks: int
+    impressions: int
+    position_mean: float | None  #: of its clicks; None before the first click with a position
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One clicked or shown result."""
+
+    url: str
+    title: str | None
+    clicks: int
+    impressions: int
+    position_mean: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRow:
+    """One position (or bucket of positions) in the lists of one module."""
+
+    module_code: str
+    first: int
+    last: int | None  #: None: open-ended
+    impressions: int
+    clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRow:
+    """One module of the result page."""
+
+    module_code: str
+    impressions: int
+    clicks: int
+    position_mean: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRow:
+    """One event as it was stored, for the live tail; newest first. ``verdict`` is "counted" or the reason why not."""
+
+    received_ms: int
+    kind: str  #: "search" or "click"
+    site: str
+    query: str | None
+    url: str | None
+    position: int | None
+    module_code: str | None
+    verdict: str
+
+
+class Reader(Protocol):
+    """The read side of a store. Lists come most important first; ``limit`` ≥ 1."""
+
+    def sites(self) -> list[str]: ...
+    def day_span(self, site: str | None) -> tuple[date, date] | None: ...
+    def totals(self, asked: Filter) -> Totals: ...
+    def daily(self, asked: Filter) -> list[DayRow]: ...
+    def top_queries(self, asked: Filter, limit: int) -> list[QueryRow]: ...
+    def top_results(self, asked: Filter, limit: int) -> list[ResultRow]: ...
+    def positions(self, asked: Filter) -> list[PositionRow]: ...
+    def modules(self, asked: Filter) -> list[ModuleRow]: ...
+    def queries_without_clicks(self, asked: Filter, limit: int) -> list[QueryRow]: ...
+    def queries_without_results(self, asked: Filter, limit: int) -> list[QueryRow]: ...
+    def live(self, limit: int) -> list[LiveRow]: ...
+    def ledger(self) -> dict[str, int]: ...
+    def watermarks(self) -> dict[str, tuple[int, int]]: ...
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """A place where events are kept. ``kind`` is its URL's scheme."""
+
+    kind: str
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe to call from many processes at once."""
+
+    def watermarks(self) -> dict[str, tuple[int, int]]:
+        """Return segment name → (bytes taken in, writer's running count there)."""
+
+    def append(
+        self,
+        segment: str,
+        start: int,
+        end: int,
+        records: Sequence[Record],
+        *,
+        on_disk: bool = False,
+    ) -> int:
+        """Take in the records of *segment* between two byte offsets; return how many events were new.
+
+        All or nothing, in one transaction with rollups and watermark. What lies before the
+        watermark is skipped; a *start* behind it is a :class:`StoreError` (a gap). When it returns
+        with ``on_disk`` the commit survives a power cut.
+        """
+
+    def forget_segment(self, segment: str) -> None:
+        """Drop the watermark of a segment whose file is gone."""
+
+    def prune(self, before_ms: int, *, limit: int) -> int:
+        """Delete up to *limit* raw events received before *before_ms*; rollups stay. Return how many."""
+
+    def reader(self) -> Reader:
+        """Open a read-only view; the caller closes it."""
+
+    def check(self) -> list[str]:
+        """Return a sentence for every invariant that does not hold: rollups = raw, raw = rules."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return ``{"kind", "ok", "error"}`` for health."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The demo site: a search page over the documentation that every Python carries."""

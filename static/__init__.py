@@ -1,0 +1,1 @@
+"""Browser assets, importable as ``clickmw.static``."""

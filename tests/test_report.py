@@ -1,0 +1,880 @@
+"""The report over a store held in memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+from werkzeug.test import Client, TestResponse
+
+from clickmw.errors import StoreError
+from clickmw.filters import BadFilter, named_period, read_question
+from clickmw.login import ReportAccess
+from clickmw.metrics import METRICS, Figure, Measure, read_figures, share
+from clickmw.panels import PANELS
+from clickmw.report import HEADERS, NAVIGATION, Report
+from clickmw.sites import Key, Site, Sites
+from clickmw.stores.base import (
+    DayRow,
+    Filter,
+    LiveRow,
+    ModuleRow,
+    PositionRow,
+    QueryRow,
+    ResultRow,
+    Totals,
+)
+from clickmw.wording import DASH, format_decimal, format_percent
+
+TODAY = date(2026, 6, 28)
+PASSWORD = "correct horse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings the report reads."""
+
+    prefix: str = "/_clicks"
+    time_zone: str = "Europe/Berlin"
+    sites: Sites = field(default_factory=lambda: Sites([Site(handle="default")]))
+    report_auth: Callable[[dict[str, Any]], object] | None = None
+    admin_password: str | None = None
+    secret: str = "s" * 40
+    old_secrets: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()
+    journal: Path = Path("unused")
+    trusted_proxies: int = 0
+
+
+@dataclass
+class MemoryReader:
+    """A store of ready-made rows; what it is asked decides which days it sums."""
+
+    days: list[DayRow] = field(default_factory=list)
+    queries: list[QueryRow] = field(default_factory=list)
+    results: list[ResultRow] = field(default_factory=list)
+    position_rows: list[PositionRow] = field(default_factory=list)
+    module_rows: list[ModuleRow] = field(default_factory=list)
+    tail: list[LiveRow] = field(default_factory=list)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    handles: list[str] = field(default_factory=lambda: ["default"])
+    asked: list[Filter] = field(default_factory=list)
+    closed: int = 0
+
+    def sites(self) -> list[str]:
+        return self.handles
+
+    def day_span(self, site: str | None) -> tuple[date, date] | None:
+        return (self.days[0].day, self.days[-1].day) if self.days else None
+
+    def totals(self, asked: Filter) -> Totals:
+        self.asked.append(asked)
+        days = [row for row in self.days if asked.first_day <= row.day <= asked.last_day]
+        if asked.module not in {None, *(row.module_code for row in self.module_rows)}:
+            days = []
+        searches = sum(row.searches for row in days)
+        clicked = sum(row.searches_clicked for row in days)
+        clicks = sum(row.clicks for row in days)
+        empty = sum(row.searches_empty for row in days)
+        return Totals(
+            searches=searches,
+            searches_clicked=clicked,
+            searches_known=searches,
+            searches_empty=empty,
+            searches_answered_unclicked=searches - clicked - empty,
+            search_reciprocal_sum=clicked * 0.61,
+            clicks=clicks,
+            clicks_positioned=clicks,
+            position_sum=round(clicks * 2.7),
+            click_reciprocal_sum=clicks * 0.58,
+            impressions=sum(row.impressions for row in days),
+            excluded=self.excluded if days else {},
+        )
+
+    def daily(self, asked: Filter) -> list[DayRow]:
+        known = {row.day: row for row in self.days}
+        count = (asked.last_day - asked.first_day).days + 1
+        days = [asked.first_day + timedelta(days=n) for n in range(count)]
+        return [known.get(day, DayRow(day, 0, 0, 0, 0, 0)) for day in days]
+
+    def top_queries(self, asked: Filter, limit: int) -> list[QueryRow]:
+        return self.queries[:limit]
+
+    def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
+        return self.results[:limit]
+
+    def positions(self, asked: Filter) -> list[PositionRow]:
+        return [r for r in self.position_rows if asked.module in {None, r.module_code}]
+
+    def modules(self, asked: Filter) -> list[ModuleRow]:
+        return [r for r in self.module_rows if asked.module in {None, r.module_code}]
+
+    def queries_without_clicks(self, asked: Filter, limit: int) -> list[QueryRow]:
+        return [row for row in self.queries if not row.clicks and not row.searches_empty][:limit]
+
+    def queries_without_results(self, asked: Filter, limit: int) -> list[QueryRow]:
+        return [row for row in self.queries if row.searches_empty][:limit]
+
+    def live(self, limit: int) -> list[LiveRow]:
+        return self.tail[:limit]
+
+    def ledger(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+WORDS = [
+    "tax form",
+    "passport renewal",
+    "opening hours",
+    "social security card",
+    "hiking permit",
+    "campsite map",
+    "birth certificate",
+    "junior ranger",
+    "visa waiver",
+    "yosemite half dome lottery",
+    "jobs",
+    "small business loan",
+    "flood insurance",
+    "medicare enrollment",
+    "address change",
+    "voter registration",
+    "lost green card",
+    "usajobs login",
+    "grand canyon shuttle",
+    "fafsa",
+]
+
+
+def realistic(days: int = 75, seed: int = 5) -> MemoryReader:
+    """Return a reader with *days* days of plausible counts that end today."""
+    draw = random.Random(seed)
+    rows = []
+    for back in range(days - 1, -1, -1):
+        day = TODAY - timedelta(days=back)
+        weight = (0.55 if day.weekday() > 4 else 1.0) * (0.4 if back == 0 else 1.0)
+        searches = int(weight * draw.randint(420, 560))
+        clicked = int(searches * draw.uniform(0.44, 0.56))
+        clicks = int(clicked * draw.uniform(1.1, 1.3))
+        rows.append(DayRow(day, searches, clicked, int(searches * 0.06), clicks, searches * 9))
+    queries = []
+    for place, word in enumerate(WORDS):
+        searches = 900 // (place + 1) + draw.randint(3, 20)
+        empty = searches if place in {9, 16, 18} else 0
+        clicked = 0 if empty or place in {5, 13} else int(searches * draw.uniform(0.3, 0.7))
+        position = draw.uniform(1.2, 5) if clicked else None
+        row = QueryRow(word, searches, clicked, searches, empty, clicked, searches * 9, position)
+        queries.append(row)
+    results = [
+        ResultRow(
+            f"https://www.example.org/{word.replace(' ', '-')}/",
+            word.capitalize() if place % 3 else None,
+            600 // (place + 1),
+            5000 // (place + 1),
+            1.3 + place / 5,
+        )
+        for place, word in enumerate(WORDS)
+    ]
+    return MemoryReader(
+        days=rows,
+        queries=queries,
+        results=results,
+        position_rows=[
+            *(PositionRow("BWEB", n, n, 9000 - 350 * n, int(2400 / n**1.3)) for n in range(1, 21)),
+            PositionRow("BWEB", 21, 30, 800, 9),
+            *(PositionRow("BOOS", n, n, 900, 240 // n) for n in range(1, 4)),
+        ],
+        module_rows=[
+            ModuleRow("BWEB", 90_000, 6100, 2.9),
+            ModuleRow("BOOS", 2700, 440, 1.4),
+            ModuleRow("XYZ", 400, 12, None),
+        ],
+        tail=[
+            LiveRow(1782640000000 - n * 7300, kind, "default", word, url, place, module, verdict)
+            for n, (kind, word, url, place, module, verdict) in enumerate(
+                [
+                    (
+                        "click",
+                        "tax form",
+                        "https://www.example.org/tax-form/",
+                        3,
+                        "BWEB",
+                        "counted",
+                    ),
+                    ("search", "tax form", None, None, None, "counted"),
+                    ("click", "jobs", "/jobs?x=1", 1, "BOOS", "duplicate"),
+                    ("search", "jobs", None, None, None, "robot"),
+                ]
+                * 4
+            )
+        ],
+        excluded={"click.duplicate": 311, "click.robot": 90, "search.repeat": 1204},
+    )
+
+
+HEALTH = {
+    "status": "ok",
+    "version": "0.1.0",
+    "received": 181_204,
+    "stored": 181_190,
+    "duplicates": 311,
+    "robots": 90,
+    "opted_out": 12,
+    "rejected": {"signature": 3},
+    "dropped": {},
+    "pending": 2,
+    "unjoined": 0,
+    "journal_bytes": 48_213,
+    "last_event_ms": 1,
+    "store": {"kind": "sqlite", "ok": True, "error": None},
+}
+
+
+def make_report(
+    reader: MemoryReader | None = None,
+    *,
+    settings: Settings | None = None,
+    open_reader: Callable[[], Any] | None = None,
+    health: Mapping[str, Any] = HEALTH,
+) -> Report:
+    """Return a report over *reader* that everybody may see, unless *settings* say otherwise."""
+    settings = settings or Settings(report_auth=lambda environ: True)
+    store = reader if reader is not None else realistic()
+    return Report(
+        settings,
+        ReportAccess(settings),
+        open_reader or (lambda: store),
+        lambda: dict(health),
+        lambda site: TODAY,
+    )
+
+
+def get(path: str, report: Report | None = None, **more: Any) -> TestResponse:
+    """Return the answer of *report* to a GET below its root."""
+    return Client(report or make_report()).get(f"/_clicks/report{path}", **more)
+
+
+def page(path: str, report: Report | None = None, *, status: int = 200) -> BeautifulSoup:
+    """Return a page, parsed."""
+    answer = get(path, report)
+    assert answer.status_code == status
+    assert answer.content_type == "text/html; charset=utf-8"
+    return BeautifulSoup(answer.text, "html.parser")
+
+
+def texts(soup: BeautifulSoup, selector: str) -> list[str]:
+    return [" ".join(each.get_text(" ").split()) for each in soup.select(selector)]
+
+
+ROUTES = [
+    "",
+    "/",
+    "/nothing",
+    "/?period=never",
+    "/login",
+    "/../x",
+    *(
+        f"/{name}{suffix}"
+        for name in (*PANELS, "overview", "definitions")
+        for suffix in ("", ".json", ".csv")
+    ),
+]
+
+
+# Pages
+
+
+def test_the_overview_shows_every_metric() -> None:
+    assert texts(page("/"), ".figure summary") == [metric.label for metric in METRICS]
+
+
+def test_a_rate_shows_its_parts_and_its_interval() -> None:
+    totals = realistic().totals(Filter(first_day=TODAY - timedelta(days=27), last_day=TODAY))
+    basis = texts(page("/"), ".figure .basis")[1]
+    assert basis.startswith(f"{totals.searches_clicked:,} / {totals.searches:,} 95%: ")
+
+
+def test_every_panel_of_the_navigation_exists() -> None:
+    answers = {name: get(f"/{name}").status_code for name, _ in NAVIGATION}
+    assert set(answers.values()) == {200}
+
+
+@pytest.mark.parametrize("name", [*PANELS, "definitions", "overview"])
+@pytest.mark.parametrize("path", ["page", "json", "csv"])
+def test_each_panel_has_a_page_and_two_files(name: str, path: str) -> None:
+    suffix = "" if path == "page" else f".{path}"
+    kinds = {"page": "text/html", "json": "application/json", "csv": "text/csv"}
+    answer = get(f"/{name}{suffix}")
+    assert (answer.status_code, answer.mimetype) == (200, kinds[path])
+
+
+@pytest.mark.parametrize("name", ["queries", "results", "days", "unclicked", "empty", "modules"])
+def test_the_page_and_its_files_have_the_same_rows(name: str) -> None:
+    shown = len(page(f"/{name}").select("tbody tr"))
+    records = list(csv.DictReader(io.StringIO(get(f"/{name}.csv").text)))
+    assert (len(get(f"/{name}.json").json["rows"]), len(records)) == (shown, shown)
+
+
+def test_the_bundle_has_every_panel_and_the_definitions() -> None:
+    bundle = get("/overview.json").json
+    assert {*PANELS, "metrics", "definitions", "health", "period"} <= bundle.keys()
+
+
+def test_a_rate_in_json_has_value_interval_and_parts() -> None:
+    ctr = get("/overview.json").json["metrics"]["search_ctr"]
+    assert {"value", "low", "high", "numerator", "denominator"} <= ctr.keys()
+    assert ctr["low"] < ctr["value"] == ctr["numerator"] / ctr["denominator"] < ctr["high"]
+
+
+def test_the_page_names_the_time_zone() -> None:
+    assert "Days in Europe/Berlin." in page("/").get_text()
+
+
+def test_the_running_day_is_drawn_differently() -> None:
+    assert len(page("/").select(".chart.days .column.running")) == 1
+
+
+def test_a_period_that_is_over_has_no_running_day() -> None:
+    assert not page("/?period=yesterday").select(".column.running")
+
+
+def test_charts_have_a_title_a_description_and_a_table() -> None:
+    soup = page("/")
+    chart = soup.select_one(".card-days .plot")
+    assert chart.find("title").string == "Searches and clicks by day"
+    assert chart.find("desc").string
+    assert len(soup.select(".card-days details tbody tr")) == 28
+
+
+def test_position_curves_never_mix_modules() -> None:
+    captions = texts(page("/positions"), "figcaption b code")
+    assert captions == ["BWEB", "BOOS"]
+
+
+def test_module_codes_have_names_from_the_list_and_from_the_site() -> None:
+    sites = Sites([Site(handle="default", modules={"XYZ": "My block"})])
+    settings = Settings(report_auth=lambda environ: True, sites=sites)
+    names = texts(page("/modules", make_report(settings=settings)), "tbody .name")
+    assert names == ["Web Results (Bing)", "Best Bets: Text", "My block"]
+
+
+def test_sorting_puts_unknown_values_last() -> None:
+    rows = get("/modules.json?sort=position_mean").json["rows"]
+    assert [row["module_code"] for row in rows] == ["BOOS", "BWEB", "XYZ"]
+
+
+def test_only_web_addresses_become_links() -> None:
+    links = page("/live").select("td.result a")
+    assert {link["href"] for link in links} == {"https://www.example.org/tax-form/"}
+    assert {" ".join(link["rel"]) for link in links} == {"noreferrer noopener"}
+
+
+def test_the_live_page_shows_verdicts() -> None:
+    verdicts = texts(page("/live"), ".word")
+    assert verdicts[:4] == ["counted", "counted", "duplicate", "robot"]
+
+
+def test_the_live_page_can_reload_itself() -> None:
+    assert page("/live?refresh=5").select_one("meta[http-equiv=refresh]")["content"] == "5"
+
+
+def test_excluded_events_are_listed_by_reason_in_words() -> None:
+    first = page("/excluded").select_one("tbody tr").get_text(" ").split()
+    assert first[:2] == ["search", "repeat"]
+    assert first[-1] == "1,204"
+
+
+def test_the_health_strip_shows_the_ledger() -> None:
+    health = dict(zip(texts(page("/"), ".health dt"), texts(page("/"), ".health dd"), strict=True))
+    assert (health["Received"], health["Rejected"], health["Store"]) == ("181,204", "3", "sqlite")
+
+
+def test_the_health_strip_survives_an_empty_ledger() -> None:
+    assert DASH in texts(page("/", make_report(health={})), ".health dd")
+
+
+def test_the_reader_is_closed() -> None:
+    reader = realistic()
+    get("/queries", make_report(reader))
+    assert reader.closed == 1
+
+
+def test_more_rows_are_one_link_away() -> None:
+    reader = realistic()
+    reader.queries *= 20
+    link = page("/queries", make_report(reader)).select_one(".more a")
+    assert "limit=500" in link["href"]
+
+
+def test_no_page_shows_a_visitor() -> None:
+    pages = [get(f"/{name}").text for name, _ in NAVIGATION]
+    assert not re.search(r"\b[0-9a-f]{16,}\b", " ".join(pages))
+
+
+def test_pages_have_no_inline_style_or_script() -> None:
+    for name, _ in NAVIGATION:
+        soup = page(f"/{name}")
+        assert not soup.select("style, script, [style]")
+        assert not [
+            tag for tag in soup.find_all(True) if any(a.startswith("on") for a in tag.attrs)
+        ]
+
+
+def test_ids_are_unique_and_labels_have_their_fields() -> None:
+    soup = page("/")
+    ids = [tag["id"] for tag in soup.select("[id]")]
+    assert len(ids) == len(set(ids))
+    assert {label["for"] for label in soup.select("label[for]")} <= set(ids)
+
+
+# Unknown numbers
+
+
+def test_a_metric_without_a_denominator_is_a_dash() -> None:
+    reader = MemoryReader(days=[DayRow(TODAY, 0, 0, 0, 3, 0)])
+    figures = dict(
+        zip(
+            texts(page("/", make_report(reader)), ".figure summary"),
+            texts(page("/", make_report(reader)), ".figure .big"),
+            strict=True,
+        )
+    )
+    assert (figures["Search CTR"], figures["Item CTR"], figures["Clicks"]) == (DASH, DASH, "3")
+
+
+def test_an_unknown_rate_is_null_in_json_and_empty_in_csv() -> None:
+    reader = MemoryReader(
+        days=[DayRow(TODAY, 1, 0, 0, 0, 0)],
+        queries=[QueryRow("a", 1, 0, 0, 0, 0, 0, None)],
+    )
+    report = make_report(reader)
+    row = get("/queries.json", report).json["rows"][0]
+    record = next(csv.DictReader(io.StringIO(get("/queries.csv", report).text)))
+    assert (row["no_result_rate"]["value"], row["position_mean"]) == (None, None)
+    assert (record["no_result_rate"], record["position_mean"]) == ("", "")
+
+
+def test_zero_is_not_a_dash() -> None:
+    assert (format_percent(0.0), format_percent(None)) == ("0.0%", DASH)
+    assert (format_decimal(0.0), format_decimal(None)) == ("0.00", DASH)
+
+
+# Changes
+
+
+def figure(name: str, now: Measure, before: Measure) -> Figure:
+    return Figure(next(metric for metric in METRICS if metric.name == name), now, before)
+
+
+def test_a_count_changes_by_a_fraction_of_the_old_value() -> None:
+    assert figure("searches", Measure(150), Measure(100)).change == 0.5
+
+
+def test_a_rate_changes_by_a_difference() -> None:
+    change = figure("search_ctr", share(60, 100), share(50, 100)).change
+    assert change == pytest.approx(0.1)
+
+
+def test_nothing_before_is_no_change() -> None:
+    assert figure("searches", Measure(5), Measure(0)).change is None
+    assert figure("search_ctr", share(1, 2), share(0, 0)).change is None
+
+
+def test_a_change_within_the_intervals_is_not_called_better() -> None:
+    unclear = figure("search_ctr", share(6, 10), share(5, 10))
+    clear = figure("search_ctr", share(600, 1000), share(500, 1000))
+    assert (unclear.direction, clear.direction) == ("", "better")
+
+
+def test_fewer_searches_without_results_are_better() -> None:
+    assert figure("no_result_rate", share(50, 1000), share(200, 1000)).direction == "better"
+
+
+def test_small_counts_show_both_numbers_instead_of_a_percentage() -> None:
+    reader = MemoryReader(
+        days=[DayRow(TODAY - timedelta(days=28), 3, 0, 0, 0, 9), DayRow(TODAY, 5, 0, 0, 0, 9)]
+    )
+    assert texts(page("/", make_report(reader)), ".delta")[0] == "3 → 5"
+
+
+def test_all_metrics_follow_from_the_totals() -> None:
+    totals = Totals(
+        searches=10,
+        searches_clicked=4,
+        searches_known=8,
+        searches_empty=2,
+        searches_answered_unclicked=3,
+        search_reciprocal_sum=3.0,
+        clicks=6,
+        clicks_positioned=5,
+        position_sum=10,
+        click_reciprocal_sum=2.5,
+        impressions=60,
+    )
+    values = {each.metric.name: each.now.value for each in read_figures(totals, Totals())}
+    assert values == {
+        "searches": 10,
+        "search_ctr": 0.4,
+        "clicks": 6,
+        "no_result_rate": 0.25,
+        "no_click_rate": 0.6,
+        "average_position": 2.0,
+        "clicks_per_search": 0.6,
+        "item_ctr": 0.1,
+        "impressions": 60,
+        "answered_no_click_rate": 0.5,
+        "mrr_clicks": 0.5,
+        "mrr_searches": 0.3,
+    }
+
+
+# Periods and filters
+
+
+@pytest.mark.parametrize(
+    ("query", "first_day", "last_day"),
+    [
+        ("", "2026-06-01", "2026-06-28"),
+        ("?period=today", "2026-06-28", "2026-06-28"),
+        ("?period=yesterday", "2026-06-27", "2026-06-27"),
+        ("?period=7d", "2026-06-22", "2026-06-28"),
+        ("?period=90d", "2026-03-31", "2026-06-28"),
+        ("?from=2026-02-01&to=2026-02-28", "2026-02-01", "2026-02-28"),
+        ("?from=2026-06-20", "2026-06-20", "2026-06-28"),
+        ("?from=2026-06-20&to=2027-01-01", "2026-06-20", "2026-06-28"),
+    ],
+    ids=["default", "today", "yesterday", "7d", "90d", "chosen", "open end", "clipped at today"],
+)
+def test_a_period_is_read_from_the_url(query: str, first_day: str, last_day: str) -> None:
+    period = get(f"/days.json{query}").json["period"]
+    assert period == {"first_day": first_day, "last_day": last_day}
+
+
+def test_the_previous_period_is_as_long_and_ends_the_day_before() -> None:
+    reader = realistic()
+    get("/?period=7d", make_report(reader))
+    before = reader.asked[1]
+    assert (before.first_day, before.last_day) == (date(2026, 6, 15), date(2026, 6, 21))
+
+
+def test_the_period_before_and_after_are_links() -> None:
+    soup = page("/queries?from=2026-06-08&to=2026-06-14&module=BWEB")
+    assert soup.select_one("a[rel=prev]")["href"] == (
+        "/_clicks/report/queries?module=BWEB&from=2026-06-01&to=2026-06-07"
+    )
+    assert soup.select_one("a[rel=next]")["href"] == (
+        "/_clicks/report/queries?module=BWEB&from=2026-06-15&to=2026-06-21"
+    )
+
+
+def test_nothing_comes_after_today() -> None:
+    assert not page("/").select("a[rel=next]")
+
+
+def test_the_next_period_keeps_its_length_at_today() -> None:
+    period = named_period("yesterday", TODAY)._replace(first_day=TODAY - timedelta(days=7))
+    after = period.after(TODAY)
+    assert after is not None
+    assert (after.last_day, after.days) == (TODAY, period.days)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("period=year", "period is one of"),
+        ("from=2026-13-01", "from is not a day"),
+        ("from=20260101", "from is not a day"),
+        ("from=2026-06-10&to=2026-06-01", "from is later than to"),
+        ("from=2026-07-01&to=2026-07-02", "in the future"),
+        ("from=1999-01-01&to=2026-01-01", "before the year 2000"),
+        ("from=2020-01-01&to=2026-01-01", "at most"),
+        ("to=2026-06-01", "to needs from"),
+        ("period=7d&from=2026-06-01", "not both"),
+        ("site=nobody", "no site of this name"),
+        ("period=7d&period=28d", "more than once"),
+        ("limit=0", "limit is a whole number"),
+        ("limit=1001", "limit is a whole number"),
+        ("limit=1e9", "limit is a whole number"),
+        ("device=toaster", "device is one of"),
+        ("module=%00", "plain text"),
+        ("sort=count;DROP", "sort is the name"),
+        ("sort=visitor", "sort is one of"),
+    ],
+)
+def test_a_bad_value_gives_400_with_a_sentence(query: str, sentence: str) -> None:
+    answer = get(f"/queries.json?{query}")
+    assert answer.status_code == 400
+    assert sentence in answer.json["error"]
+
+
+def test_a_bad_value_is_not_repeated_on_the_page() -> None:
+    answer = get("/?period=<script>alert(1)</script>&site=<b>x</b>")
+    assert answer.status_code == 400
+    assert "alert" not in answer.text
+    assert "<b>x" not in answer.text
+
+
+def test_filters_are_chips_with_a_way_to_remove_them() -> None:
+    chips = page("/queries?module=BWEB&device=mobile&period=7d").select(".chip")
+    assert [chip.select_one("bdi").string for chip in chips] == ["BWEB", "mobile"]
+    assert chips[0].select_one("a")["href"] == ("/_clicks/report/queries?period=7d&device=mobile")
+
+
+def test_filters_reach_the_store() -> None:
+    reader = realistic()
+    get("/?site=default&module=BWEB&device=mobile&robots=1", make_report(reader))
+    asked = reader.asked[0]
+    assert (asked.site, asked.module, asked.device, asked.robots) == (
+        "default",
+        "BWEB",
+        "mobile",
+        True,
+    )
+
+
+def test_several_sites_get_a_selector() -> None:
+    reader = realistic()
+    reader.handles = ["a.example", "b.example"]
+    options = page("/?site=b.example", make_report(reader)).select("#site option")
+    assert [option["value"] for option in options] == ["", "a.example", "b.example", "default"]
+    assert [option["value"] for option in options if option.has_attr("selected")] == ["b.example"]
+
+
+def test_an_empty_field_of_a_form_is_no_filter() -> None:
+    question = read_question({"site": [""], "from": [""], "to": [""]}, today=TODAY)
+    assert question.facets == {}
+
+
+def test_a_question_written_as_a_query_string_asks_the_same_again() -> None:
+    arguments = {"period": ["7d"], "module": ["A-1"], "language": ["de & fr"], "robots": ["1"]}
+    question = read_question(arguments, today=TODAY)
+    assert question.query() == "?period=7d&module=A-1&language=de+%26+fr&robots=1"
+
+
+def test_period_and_days_together_are_refused() -> None:
+    with pytest.raises(BadFilter):
+        read_question({"period": ["7d"], "to": ["2026-01-01"]}, today=TODAY)
+
+
+# Nothing to show
+
+
+def test_no_events_ever_says_how_to_check_the_chain() -> None:
+    health = {**HEALTH, "received": 0}
+    soup = page("/", make_report(MemoryReader(), health=health))
+    assert soup.h1.string == "No events yet"
+    assert "data-click-module" in soup.get_text()
+
+
+def test_none_in_this_period_links_to_the_last_one_that_has_some() -> None:
+    reader = MemoryReader(days=[DayRow(date(2026, 3, 5), 4, 1, 0, 1, 30)])
+    soup = page("/?period=7d", make_report(reader))
+    assert soup.h1.string == "Nothing in this period"
+    assert soup.select_one("a.button")["href"].endswith("?from=2026-02-27&to=2026-03-05")
+
+
+def test_filters_that_match_nothing_can_be_cleared() -> None:
+    soup = page("/?module=NONE&period=7d")
+    assert soup.h1.string == "Nothing matches these filters"
+    assert soup.select_one("a.button")["href"] == "/_clicks/report/?period=7d"
+
+
+def test_a_panel_without_rows_says_so_while_others_have_some() -> None:
+    reader = realistic()
+    reader.queries = []
+    assert texts(page("/empty", make_report(reader)), ".nothing") == [
+        "Every search with a known number of hits found something."
+    ]
+
+
+def test_files_are_there_without_events() -> None:
+    report = make_report(MemoryReader())
+    assert get("/queries.json", report).json["rows"] == []
+    assert get("/overview.json", report).json["metrics"]["search_ctr"]["value"] is None
+    assert get("/queries.csv", report).text.count("\r\n") == 1
+
+
+def broken() -> Any:
+    raise StoreError("the disk is away")
+
+
+def test_a_broken_store_is_503_with_the_reason() -> None:
+    soup = page("/", make_report(open_reader=broken), status=503)
+    assert "the disk is away" in soup.get_text()
+
+
+def test_a_broken_store_says_so_in_json() -> None:
+    answer = get("/queries.json", make_report(open_reader=broken))
+    assert (answer.status_code, answer.json) == (503, {"error": "the disk is away"})
+
+
+def test_an_unforeseen_error_says_nothing_but_a_name() -> None:
+    def fails() -> Any:
+        raise RuntimeError("/home/secret/path <b>")
+
+    answer = get("/", make_report(open_reader=fails))
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+# Hostile text
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg/onload=alert(1)>",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)//http://",
+    "data:text/html,<script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "</textarea></style></desc></svg><script>alert(1)</script>",
+    "{{ 7*7 }}{% raw %}",
+    "http://a.example/\"onmouseover='alert(1)'",
+    "https://a.example/<b id=xss>",
+    "\u202egnp.exe",
+    "\ud800 lone",
+    "a\x00b",
+    "&lt;b&gt;",
+    "</script><b id=xss>",
+]
+
+
+def hostile(text: str) -> MemoryReader:
+    """Return a reader with *text* wherever a stranger's text can stand."""
+    return MemoryReader(
+        days=[DayRow(TODAY, 9, 1, 2, 3, 30)],
+        queries=[QueryRow(text, 5, 0, 5, 1, 0, 5, None), QueryRow(text, 5, 0, 5, 0, 0, 5, None)],
+        results=[ResultRow(text, text, 3, 9, 1.0)],
+        position_rows=[PositionRow(text, 1, 1, 9, 3)],
+        module_rows=[ModuleRow(text, 9, 3, 1.0)],
+        tail=[LiveRow(1, text, text, text, text, 1, text, text)],
+        excluded={f"click.{text}": 3},
+        handles=["default", text],
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text_on_every_page(text: str) -> None:
+    report = make_report(hostile(text))
+    for name, _ in NAVIGATION:
+        soup = page(f"/{name}", report)
+        assert not soup.select("#xss, img, script, style, [onload], [onerror], [onmouseover]")
+        for link in soup.select("a[href]"):
+            assert link["href"].startswith(("/_clicks/report", "http://", "https://", "#main"))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_harmless_in_json(text: str) -> None:
+    report = make_report(hostile(text))
+    answer = get("/overview.json", report)
+    assert b"<" not in answer.data
+    assert json.loads(answer.data)["queries"][0]["query"] == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1+2",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\0=1",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff201",
+        '"=1',
+        " =1",
+    ],
+)
+def test_a_formula_in_a_csv_file_is_text(text: str) -> None:
+    answer = get("/queries.csv", make_report(hostile(text)))
+    record = next(csv.DictReader(io.StringIO(answer.data.decode(), newline="")))
+    assert record["query"] == f"'{text}"
+
+
+def test_plain_text_and_numbers_in_a_csv_file_stay_as_they_are() -> None:
+    answer = get("/queries.csv", make_report(hostile('a "quoted", text')))
+    assert answer.data.split(b"\r\n")[1].startswith(b'"a ""quoted"", text",5,0,0.0,0.0,')
+
+
+def test_negative_numbers_in_a_csv_file_stay_numbers() -> None:
+    reader = MemoryReader(
+        days=[DayRow(TODAY - timedelta(days=1), 100, 9, 0, 9, 9), DayRow(TODAY, 50, 9, 0, 9, 9)]
+    )
+    answer = get("/overview.csv?period=today", make_report(reader))
+    records = csv.DictReader(io.StringIO(answer.text))
+    assert next(records)["change"] == "-0.5"
+
+
+def test_a_csv_file_is_a_download() -> None:
+    disposition = get("/queries.csv?period=7d").headers["Content-Disposition"]
+    assert disposition == 'attachment; filename="clickmw-queries-2026-06-22-2026-06-28.csv"'
+
+
+# Headers and routes
+
+
+@pytest.mark.parametrize("access", ["open", "closed", "password"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_answer_carries_the_headers(path: str, access: str) -> None:
+    settings = {
+        "open": Settings(report_auth=lambda environ: True),
+        "closed": Settings(),
+        "password": Settings(admin_password=PASSWORD),
+    }[access]
+    answer = get(path, make_report(settings=settings))
+    assert {name: answer.headers.get(name) for name in HEADERS} == dict(HEADERS)
+
+
+def test_the_root_without_a_slash_is_sent_to_the_one_with_it() -> None:
+    answer = get("?period=7d")
+    assert (answer.status_code, answer.location) == (308, "/_clicks/report/?period=7d")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/queries.xml", "/queries/x", "/Queries", "x"])
+def test_unknown_pages_are_404(path: str) -> None:
+    assert get(path).status_code == 404
+
+
+def test_a_path_is_not_repeated_on_the_page() -> None:
+    answer = get("/<script>alert(1)</script>")
+    assert answer.status_code == 404
+    assert "alert" not in answer.text
+
+
+def test_other_methods_are_refused() -> None:
+    answer = Client(make_report()).post("/_clicks/report/queries")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_head_has_no_body() -> None:
+    answer = Client(make_report()).head("/_clicks/report/")
+    assert (answer.status_code, answer.data) == (200, b"")
+
+
+def test_links_carry_the_place_where_the_app_is_mounted() -> None:
+    answer = Client(make_report()).get(
+        "/_clicks/report/",
+        base_url="http://localhost/app",
+        environ_overrides={"SCRIPT_NAME": "/app"},
+    )
+    soup = BeautifulSoup(answer.text, "html.parser")
+    assert soup.select_one("link[rel=stylesheet]")["href"] == "/app/_clicks/report.css"
+    assert all(a["href"].startswith("/app/_clicks/report/") for a in soup.select("nav a"))
