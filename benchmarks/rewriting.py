@@ -25,14 +25,14 @@ HEAD = b"""<!DOCTYPE html>
 </head><body class="search">
 <header class="site-head"><nav><ul><li><a href="/">Home</a></li><li><a href="/help">Help</a></li></ul></nav></header>
 """
-RESULT = b"""<li class="result" id="r%d"><article>
-<h3 class="title"><a %sclass="result-link" href="https://example.org/forms/page-%d?lang=en&amp;year=2024">Form %d: instructions for <b>tax</b> payers</a></h3>
-<p class="url">example.org &rsaquo; forms &rsaquo; page-%d</p>
-<p class="snippet">This <em>tax</em> <b>form</b> is used to report income, adjustments and credits; see the notes on who must file it, where, and until when. Late filing has a price.</p>
-<div class="meta"><span class="date">3 March 2024</span> <span class="size">120 KB</span> <span class="kind">PDF</span></div>
-</article></li>
+RESULT = b"""<li class="result" id="result-%d">
+  <h3 class="result-title"><a %sclass="result-link" href="https://www.example.org/publications/forms/page-%d?lang=en&amp;year=2024">Form %d: instructions for <em>tax</em> payers abroad</a></h3>
+  <cite class="result-url">https://www.example.org &rsaquo; publications &rsaquo; forms &rsaquo; page-%d</cite>
+  <p class="result-snippet"><span class="result-date">3 March 2024</span> This <em>tax form</em> is used to report income, adjustments and credits of persons who lived outside the country for the whole year; see the notes on who must file it, where, and until when. Late filing has its price, and so has filing the wrong form.</p>
+  <div class="result-more"><span class="result-kind">PDF, 120 KB</span></div>
+</li>
 """
-FACET = b"""<li class="facet"><label class="check" for="f%d"><input type="checkbox" id="f%d" name="topic" value="t%d"> Topic number %d</label> <span class="count">(%d)</span></li>
+FACET = b"""<li class="facet-value"><label class="facet-label" for="facet-%d"><input class="facet-box" type="checkbox" id="facet-%d" name="topic" value="topic-%d"> Publications of topic number %d</label> <span class="facet-count">(%d)</span></li>
 """
 ICON = b"""<svg class="icon" width="24" height="24" viewBox="0 0 24 24" aria-hidden="true"><path d="M12 2C6.48 2 2 6.48 2 12s4.48 10 10 10 10-4.48 10-10S17.52 2 12 2zm1 15h-2v-6h2v6zm0-8h-2V7h2v2z"/><circle cx="12" cy="12" r="3"/></svg>
 """

@@ -101,7 +101,7 @@ def draw_columns(points: Sequence[Point], *, height: int = 180, whole: bool = Tr
         for c, p in zip(columns, points, strict=True)
         if p.line is not None
     ]
-    segments = [Segment(a[0], a[1], b[0], b[1], b[2]) for a, b in pairwise(known)]
+    segments = [Segment(a[0], a[1], b[0], b[1], a[2] and b[2]) for a, b in pairwise(known)]
     values = [top * part / parts for part in range(parts + 1)]
     ticks = [Tick(y(value), value) for value in values]
     return Chart(height, columns, segments, known, ticks, _labels(points, slot))
@@ -122,7 +122,7 @@ def _grid(values: Sequence[float], *, whole: bool) -> tuple[float, int]:
     highest = max(values, default=0)
     if whole and highest <= 4:
         return 4, 4
-    if highest <= 0:
+    if highest < 1e-9:
         return 1, 5
     size = 10.0 ** floor(log10(highest))
     step = next(

@@ -117,7 +117,7 @@ def decode_event(fields: list[Any]) -> Event:
     if letter != "s":
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
     values = values[: len(Search._fields)]
-    values[4] = tuple(Shown(*row) for row in values[4])
+    values[4] = tuple(map(Shown._make, values[4]))
     return Search(*values)
 
 

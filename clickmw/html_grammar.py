@@ -42,6 +42,11 @@ HREF = re.compile(
     rb"[hH][rR][eE][fF][\t\n\f\r ]*+=[\t\n\f\r ]*+"
     rb"""(?:"([^"]*+)"|'([^']*+)'|(?!["'])([^\t\n\f\r >]++))"""
 )
+# The usual marked link, taken in one go: group 1 is its href. Our other attributes are not in it.
+_OTHERS = rb"""(?: (?!href=|data-)[a-z-]++="[^"]*+"|)*+"""
+PLAIN_LINK = re.compile(
+    rb"<a" + _OTHERS + rb" data-click" + _OTHERS + rb' href="([^"]*+)"' + _OTHERS + rb">"
+)
 SELF_CLOSING = re.compile(rb"<" + NAME + rb"(?:[\t\n\f\r ]|/(?!>)|" + ATTR + rb"|)*+/>")
 
 

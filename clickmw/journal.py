@@ -325,7 +325,7 @@ def _read_line(segment: str, start: int, line: bytes) -> Record:
         checksum, running, _count, body = line.split(b" ", 3)
         if crc32(line[9:]) != int(checksum, 16):
             raise BadEvent("checksum")
-        content = json.loads(body)
+        content = json.loads(body.decode())
         if isinstance(content, dict):
             return Record(start, end, int(running), (), _tallies(content, start))
         prefix = event_id_prefix(segment) + start.to_bytes(4)

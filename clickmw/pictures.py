@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from clickmw.charts import Chart, Point, draw_columns, fraction_of_largest
-from clickmw.wording import format_count, format_day, format_percent, position_label
+from clickmw.wording import format_count, format_day, format_days, format_percent, position_label
 
 Row = Mapping[str, Any]
+
+#: A chart with more days than this shows weeks.
+MOST_DAYS = 120
 
 
 def bars(rows: Sequence[Row], key: str) -> list[float]:
@@ -19,24 +24,32 @@ def bars(rows: Sequence[Row], key: str) -> list[float]:
 
 
 def day_chart(rows: Sequence[Row]) -> Chart:
-    """Return the chart of the days' rows."""
-    return draw_columns(
-        [
-            Point(
-                label=format_day(row["day"]),
-                title=f"{row['day']:%a} {format_day(row['day'], year=True)}: "
-                f"{format_count(row['searches'])} searches, "
-                f"{format_count(row['searches_clicked'])} with a click; "
-                f"{format_count(row['clicks'])} clicks"
-                + ("" if row["complete"] else " (the day is not over)"),
-                value=row["searches"],
-                part=row["searches_clicked"],
-                line=row["clicks"],
-                complete=row["complete"],
-            )
-            for row in rows
-        ],
-        height=200,
+    """Return the chart of the days' rows; more than MOST_DAYS of them are drawn as weeks."""
+    groups = [[row] for row in rows] if len(rows) <= MOST_DAYS else _weeks(rows)
+    return draw_columns([_days_point(group, len(rows) > MOST_DAYS) for group in groups], height=200)
+
+
+def _weeks(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows by calendar week, Monday first; the outer two may be cut off."""
+    weeks = groupby(rows, key=lambda row: row["day"] - timedelta(days=row["day"].weekday()))
+    return [list(week) for _, week in weeks]
+
+
+def _days_point(rows: Sequence[Row], weekly: bool) -> Point:
+    first, last = rows[0]["day"], rows[-1]["day"]
+    searches, clicked, clicks = (
+        sum(row[key] for row in rows) for key in ("searches", "searches_clicked", "clicks")
+    )
+    complete = all(row["complete"] for row in rows) and len(rows) == (7 if weekly else 1)
+    return Point(
+        label=format_day(first),
+        title=f"{format_days((first, last))}: {format_count(searches)} searches, "
+        f"{format_count(clicked)} with a click; {format_count(clicks)} clicks"
+        + ("" if complete else " (not complete)"),
+        value=searches,
+        part=clicked,
+        line=clicks,
+        complete=complete,
     )
 
 

@@ -271,10 +271,10 @@ class Report:
         handle = next(iter(arguments.get("site", [])), "").strip() or None
         if handle is not None and handle not in sites:
             raise BadFilter("There is no site of this name.")
-        chosen = [configured[handle]] if handle in configured else list(configured.values())
+        chosen = [site for site in configured.values() if handle in {None, site.handle}]
         only = chosen[0] if len(chosen) == 1 else None
-        zone = (only and only.time_zone) or self._settings.time_zone
-        today = self._today(handle or (only and only.handle))
+        zone = (only.time_zone if only else None) or self._settings.time_zone
+        today = self._today(only.handle if only else handle)
         modules = dict(MODULE_CODES)
         for site in chosen:
             modules.update(site.modules)
@@ -358,7 +358,8 @@ class Report:
 
     def _nothing(self, scene: Scene) -> Response:
         """Say why there is nothing to show: no events ever, none in these days, none so filtered."""
-        question, span = scene.question, scene.reader.day_span(scene.question.asked.site)
+        frame = self._frame(scene)
+        question, span = scene.question, frame["span"]
         latest = ""
         if span is not None:
             days = question.period.ending(span[1])
@@ -371,8 +372,7 @@ class Report:
             scene.asked,
             200,
             "nothing.html",
-            **self._frame(scene),
-            span=span,
+            **frame,
             latest=latest,
             filtered=filtered,
             unfiltered=question.query(**dict.fromkeys(FACETS)),
@@ -385,7 +385,10 @@ class Report:
         question, health = scene.question, self._health()
         period = question.period
         after = period.after(scene.today)
+        span = scene.reader.day_span(question.asked.site)
         return {
+            "span": span,
+            "comparable": span is not None and span[0] <= period.before().first_day,
             "question": question,
             "period": period,
             "before": period.before(),

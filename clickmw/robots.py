@@ -21,7 +21,7 @@ class Agent(NamedTuple):
     declared: bool
 
 
-# Rule id → words. The first rule that matches names the robot, so the general words come last.
+# Rule id → words in lower case. The first rule that matches names the robot, so the general words come last.
 _LIBRARIES = {
     "curl": r"\bcurl/|\blibcurl",
     "wget": r"\bwget\b",
@@ -52,7 +52,7 @@ _CRAWLERS = {
     "meta": r"facebookexternalhit|facebookcatalog|facebookbot|meta-external",
     "preview": r"slackbot|slack-imgproxy|discordbot|twitterbot|telegrambot|linkedinbot|whatsapp/"
     r"|skypeuripreview|pinterest/0|pinterestbot|redditbot|embedly|iframely|vkshare|viber/|snap url preview"
-    r"|link ?preview|url ?preview|mastodon/|bluesky|cardyb|iMessagePreview",
+    r"|link ?preview|url ?preview|mastodon/|bluesky|cardyb|imessagepreview",
     "seo": r"ahrefs|semrush|mj12bot|dotbot|screaming frog|sistrix|rogerbot|serpstat|dataforseo",
     "monitor": r"uptimerobot|pingdom|statuscake|site24x7|datadog|newrelicpinger|uptime-kuma|blackbox"
     r"|\bnagios|check_http|kube-probe|elb-healthchecker|googlehc|lighthouse|pagespeed|gtmetrix|ptst/",
@@ -67,16 +67,16 @@ _CRAWLERS = {
 
 
 def _compile(rules: dict[str, str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?P<{name}>{words})" for name, words in rules.items()), re.I)
+    return re.compile("|".join(f"(?P<{name}>{words})" for name, words in rules.items()))
 
 
 # A crawler that says which library it is built with is a crawler: these are looked for first.
 _CRAWLER = _compile(_CRAWLERS)
 _LIBRARY = _compile(_LIBRARIES)
-_TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|android(?!.*mobi)", re.I | re.S)
-_MOBILE = re.compile(r"mobi|iphone|ipod|windows phone|blackberry|opera mini", re.I)
-_SCREEN = re.compile(r"smart-?tv|appletv|googletv|hbbtv|\btv\b|playstation|xbox|nintendo", re.I)
-_DESKTOP = re.compile(r"windows nt|macintosh|x11|cros |linux", re.I)
+_TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|android(?!.*mobi)", re.S)
+_MOBILE = re.compile(r"mobi|iphone|ipod|windows phone|blackberry|opera mini")
+_SCREEN = re.compile(r"smart-?tv|appletv|googletv|hbbtv|\btv\b|playstation|xbox|nintendo")
+_DESKTOP = re.compile(r"windows nt|macintosh|x11|cros |linux")
 
 
 def classify(agent: str | None) -> Agent:
@@ -86,12 +86,13 @@ def classify(agent: str | None) -> Agent:
 
 @lru_cache(maxsize=4096)
 def _classify(agent: str) -> Agent:
-    device = _device(agent)
-    if not agent.strip():
+    lowered = agent.lower()
+    device = _device(lowered)
+    if not lowered.strip():
         return Agent(device, "empty", False)
-    if found := _CRAWLER.search(agent):
+    if found := _CRAWLER.search(lowered):
         return Agent(device, found.lastgroup, True)
-    if found := _LIBRARY.search(agent):
+    if found := _LIBRARY.search(lowered):
         return Agent(device, found.lastgroup, False)
     return _listed(agent, device)
 

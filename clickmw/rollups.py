@@ -76,11 +76,12 @@ _BUCKET_OF = [
     0,
     *(next(i for i, end in enumerate(_BUCKET_ENDS) if n <= end) for n in range(1, 101)),
 ]
+_LAST_BUCKET = len(POSITION_BUCKETS) - 1
 
 
 def bucket_of(position: int) -> int:
     """Return the index in POSITION_BUCKETS of *position* (≥ 1)."""
-    return _BUCKET_OF[position] if position <= 100 else len(POSITION_BUCKETS) - 1
+    return _BUCKET_OF[position] if position <= 100 else _LAST_BUCKET
 
 
 class Dimensions(NamedTuple):
@@ -110,12 +111,41 @@ class SearchMeasures(NamedTuple):
 
 
 class Deltas:
-    """Sums of changes by table and key, in the measures' order of TABLES."""
+    """Sums of changes by table and key, in the measures' order of TABLES.
+
+    What a page shows is by far the most frequent: it is summed by result and by bucket first, and
+    becomes rows in :meth:`rows`.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, defaultdict[Key, list[int]]] = {
             table: defaultdict(_zeros(len(measures))) for table, (_key, measures) in TABLES.items()
         }
+        self._shown: defaultdict[Key, defaultdict[int, int]] = defaultdict(_no_results)
+        self._buckets: defaultdict[Key, list[int]] = defaultdict(_zeros(len(POSITION_BUCKETS)))
+
+    def rows(self, table: str) -> list[Key]:
+        """Return the changes of *table* as (key …, measures …), sorted; nothing where they cancel out."""
+        if table == "day_result":
+            self._settle_results()
+        elif table == "cube_position":
+            self._settle_buckets()
+        return sorted((*key, *sums) for key, sums in self.tables[table].items() if any(sums))
+
+    def _settle_results(self) -> None:
+        table = self.tables["day_result"]
+        for day, results in self._shown.items():
+            for result, count in results.items():
+                table[*day, result][3] += count
+        self._shown.clear()
+
+    def _settle_buckets(self) -> None:
+        table = self.tables["cube_position"]
+        for key, counts in self._buckets.items():
+            for bucket, count in enumerate(counts):
+                if count:
+                    table[*key, bucket][0] += count
+        self._buckets.clear()
 
     def add_search(self, at: Dimensions, query: int, search: SearchMeasures, sign: int = 1) -> None:
         """Add one counted search, or take it back with sign −1."""
@@ -146,20 +176,23 @@ class Deltas:
         self, at: Dimensions, query: int, shown: Iterable[tuple[int, int, int]], sign: int = 1
     ) -> None:
         """Add the results shown on one page, each (result, position, module)."""
-        cube, cube_position = self.tables["cube"], self.tables["cube_position"]
-        day_result = self.tables["day_result"]
-        count = 0
-        keys: dict[int, Key] = {}
+        results = self._shown[at.site, at.day]
+        last_module, total = -1, 0
+        counts: list[int] = []
+        sums: list[int] = []
         for result, position, module in shown:
-            key = keys.get(module) or keys.setdefault(module, at.cube(module))
-            cube[key][10] += sign
-            cube_position[*key, bucket_of(position)][0] += sign
+            if module != last_module:
+                key = at.cube(module)
+                counts, sums = self._buckets[key], self.tables["cube"][key]
+                last_module = module
+            sums[10] += sign
+            counts[_BUCKET_OF[position] if position <= 100 else _LAST_BUCKET] += sign
             if not at.robot:
-                day_result[at.site, at.day, result][3] += sign
-            count += sign
-        if count and not at.robot:
-            self.tables["quarter"][at.site, at.quarter][4] += count
-            self.tables["day_query"][at.site, at.day, query][7] += count
+                results[result] += sign
+            total += sign
+        if total and not at.robot:
+            self.tables["quarter"][at.site, at.quarter][4] += total
+            self.tables["day_query"][at.site, at.day, query][7] += total
 
     def add_click(
         self,
@@ -200,6 +233,10 @@ class Deltas:
 
 def _zeros(count: int) -> Callable[[], list[int]]:
     return lambda: [0] * count
+
+
+def _no_results() -> defaultdict[int, int]:
+    return defaultdict(int)
 
 
 def _add(measures: list[int], start: int, values: tuple[int, ...]) -> None:

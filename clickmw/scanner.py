@@ -221,7 +221,7 @@ class Scanner:
         self._bare = frozenset(c.tag for c in containers if c.tag and not c.word)
         words = {selector.word for selector in _selectors(self._rules) if selector.word}
         self._markers = [LINK_MARKER, *sorted({*words, *self._openers} - {CONTAINER_MARKERS[0]})]
-        self._found = [-1] * len(self._markers)  # the next place of each
+        self._found: dict[bytes, int] = {}  # the next place of each
         self._ahead = -1  # the nearest of these places
         self._patterns: set[frozenset[bytes]] = set()
         self._set_names(self._bare)
@@ -275,7 +275,7 @@ class Scanner:
     def _scan(self, data: bytes) -> int:
         """Read *data*; return where what has to wait for more begins."""
         self._out, self._copied, self._lacks, self._starved = [], 0, b"", False
-        self._found, self._ahead = [-1] * len(self._markers), -1
+        self._found, self._ahead = dict.fromkeys(self._markers, -1), -1
         position = 0
         while not self._starved and position < len(data):
             position = self._read(data, position)
@@ -287,9 +287,11 @@ class Scanner:
         self._out.append(data[self._copied : end])
         return b"".join(self._out)
 
-    def _replace(self, data: bytes, start: int, end: int, text: bytes) -> None:
-        self._out += (data[self._copied : start], text)
-        self._copied = end
+    def _replace(self, data: bytes, span: tuple[int, int], href: bytes) -> None:
+        self._out.append(data[self._copied : span[0]])
+        self._out.append(href)
+        self._copied = span[1]
+        self.links += 1
 
     # --- how the next bytes are read: each returns how far it came ---
 
@@ -307,6 +309,11 @@ class Scanner:
             start = data.find(b"<", self._skip(data, position, self._ahead).end())
             if start < 0:
                 break
+            if self._scopes and (link := html.PLAIN_LINK.match(data, start)) and not self._foreign:
+                position = link.end()
+                scope = self._scopes[-1]
+                self._take_link(data, link.span(1), scope.container, scope.item, UNSTATED)
+                continue
             tag = html.TAG.match(data, start)
             if tag is None:
                 return self._read_sign(data, start)
@@ -442,11 +449,12 @@ class Scanner:
     # --- tags ---
 
     def _look_ahead(self, data: bytes, position: int) -> None:
-        for index, marker in enumerate(self._markers):
-            if self._found[index] < position:
+        places = self._found
+        for marker, place in places.items():
+            if place < position:
                 found = data.find(marker, position)
-                self._found[index] = found if found >= 0 else len(data)
-        self._ahead = min(self._found)
+                places[marker] = found if found >= 0 else len(data)
+        self._ahead = min(places.values())
 
     def _nothing_follows(self) -> bool:
         """Tell whether a page without further markers can be left as it is from here."""
@@ -505,8 +513,8 @@ class Scanner:
             self._foreign.end(name)
             self._choose_skip()
         if name == b"body" and self._script and self.links and not self._foreign:
-            self._replace(data, tag.start(), tag.start(), self._script)
-            self._script = b""
+            self._out += (data[self._copied : tag.start()], self._script)
+            self._copied, self._script = tag.start(), b""
         if named := self._named.get(name):
             named[-1].depth -= 1
             if not named[-1].depth:
@@ -613,27 +621,32 @@ class Scanner:
         stated = UNSTATED if plain else self._stated(attributes)
         if place is None or place.lastindex is None or stated is None:
             return
-        container = scope.container
+        item = self._item(b"a", attributes, scope.container) or scope.item
+        self._take_link(data, place.span(place.lastindex), scope.container, item, stated)
+
+    def _take_link(
+        self,
+        data: bytes,
+        span: tuple[int, int],
+        container: Container,
+        item: _Item | None,
+        stated: _Stated,
+    ) -> None:
+        """Have the link signed whose href is at *span*."""
         module = stated.module or container.module
         if not module:
             return
-        item = self._item(b"a", attributes, container) or scope.item
         position = stated.position or (item and item.position)
-        link = Link(
-            container,
-            self._text(place[place.lastindex]).strip(SPACES),
-            position or container.offset + container.count + 1,
-            module,
-            item.name if item else None,
-            self._base,
-        )
-        signed = self._sign(link)
+        if not position:
+            position = container.offset + container.count + 1
+        href = self._text(data[span[0] : span[1]]).strip(SPACES)
+        name = item.name if item else None
+        signed = self._sign(Link(container, href, position, module, name, self._base))
         if signed is None:
             return
         if signed is not KEEP:
-            self._replace(data, *place.span(place.lastindex), signed.encode("ascii"))
-            self.links += 1
-        _use_slot(container, item, link.position)
+            self._replace(data, span, signed.encode("ascii"))
+        _use_slot(container, item, position)
 
     def _is_link(self, attributes: Attributes, scope: _Scope) -> bool:
         container = scope.container

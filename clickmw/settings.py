@@ -137,7 +137,7 @@ def _sequence(value: Any) -> list[Any]:
     if isinstance(value, Sites):
         return list(value.all)
     if not isinstance(value, list | tuple | set | frozenset):
-        raise _Wrong("it must be a list", "a list, even of one", value)
+        raise _Wrong("it must be a list", "a list, even of one")  # it may be a key
     return sorted(value, key=str) if isinstance(value, set | frozenset) else list(value)
 
 

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
-from unicodedata import bidirectional, category, normalize
+from unicodedata import bidirectional, category, normalize, ucd_3_2_0
 from urllib.parse import quote
 
 LENGTH_LIMIT = 2_048  #: characters of a location
@@ -293,6 +293,8 @@ def _encoded_label(label: str) -> str:
     probe = text.replace("\u00df", "s").replace("\u03c2", "\u03c3")
     if not _is_label_text(text) or probe.casefold() != probe:
         raise UnicodeError("no host label")
+    if any(ucd_3_2_0.category(char) == "Cn" for char in probe):
+        raise UnicodeError("younger than the rules for host names")
     if probe.encode("idna").decode("ascii") != _punycode(probe):
         raise UnicodeError("spelt differently by older programs")
     return _punycode(text)

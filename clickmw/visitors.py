@@ -17,7 +17,8 @@ from typing import Any
 _FORWARDED_LIMIT = 2_048  # characters of X-Forwarded-For; a longer one is made up
 _FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 _SALT_BYTES = 32
-_SALT_NAME = re.compile(r"salt-([0-9]{1,8})")
+_SALT_NAME = re.compile(r"\.?salt-([0-9]{1,8})(?:\.[0-9a-f]{16})?")  # the longer ones are drafts
+_UNKNOWN = b""
 _RETRY_S = 60.0
 
 
@@ -96,15 +97,15 @@ class Salts:
 
     def salt(self, day: int, *, today: int) -> bytes | None:
         """Return the salt of *day*; None when it is destroyed, never was, or lies after tomorrow."""
-        if today == self._today and day in self._salts:
-            return self._salts[day]
-        return self._find(day, today)
+        salt = self._salts.get(day, _UNKNOWN) if today == self._today else _UNKNOWN
+        return self._find(day, today) if salt == _UNKNOWN else salt
 
     def forget(self, *, today: int) -> None:
         """Destroy the salts that are more than two days old, here and in the folder."""
         for known in (self._salts, self._alone):
-            for day in [day for day in known if day < today - 2]:
-                known.pop(day, None)
+            for day in list(known):  # at once: other threads may add to it
+                if day < today - 2:
+                    known.pop(day, None)
         with contextlib.suppress(OSError):
             for path in list(self._folder.iterdir()):
                 found = _SALT_NAME.fullmatch(path.name)
@@ -114,16 +115,18 @@ class Salts:
     def _find(self, day: int, today: int) -> bytes | None:
         if today != self._today:
             self.forget(today=today)
-            self._salts = {kept: salt for kept, salt in self._salts.items() if salt is not None}
+            known = list(self._salts.items())
+            self._salts = {kept: salt for kept, salt in known if salt is not None}
             self._today = today
         if not today - 2 <= day <= today + 1:
             return None
-        if day in self._alone and time.monotonic() < self._alone[day][0]:
-            return self._alone[day][1]
+        until, own = self._alone.get(day, (0.0, None))
+        if time.monotonic() < until:
+            return own
         try:
             salt = self._salts[day] = self._shared(day, make=day >= today)
         except OSError:
-            return self._own(day, make=day >= today)
+            return self._own(day) if day >= today or own else None
         return salt
 
     def _shared(self, day: int, *, make: bool) -> bytes | None:
@@ -138,12 +141,9 @@ class Salts:
         _create(path)
         return _read(path)
 
-    def _own(self, day: int, *, make: bool) -> bytes | None:
+    def _own(self, day: int) -> bytes:
         """Return a salt of this process alone; the folder is tried again in a minute."""
-        if day not in self._alone and not make:
-            return None
-        salt = self._alone[day][1] if day in self._alone else token_bytes(_SALT_BYTES)
-        salt = self._alone.setdefault(day, (0.0, salt))[1]
+        _, salt = self._alone.setdefault(day, (0.0, token_bytes(_SALT_BYTES)))
         self._alone[day] = (time.monotonic() + _RETRY_S, salt)
         return salt
 
@@ -158,18 +158,27 @@ def _read(path: Path) -> bytes:
 def _create(path: Path) -> None:
     """Bring *path* into being with a whole new salt, unless another process was first."""
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            if hasattr(os, "fchmod"):
-                os.fchmod(file.fileno(), 0o600)  # the umask may have taken too much
-            file.write(token_bytes(_SALT_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        _write(draft)
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without hard links; who reads before all is written tries again later.
         with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+            _write(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _write(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), 0o600)  # the umask may have taken too much
+        file.write(token_bytes(_SALT_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ from clickmw.rates import Rate, rate
 )
 def test_the_interval_is_wilsons(numerator: int, denominator: int, low: float, high: float) -> None:
     found = rate(numerator, denominator)
-    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert [found.low, found.high] == pytest.approx([low, high], abs=1e-4)
 
 
 def test_a_share_of_nothing_is_undefined() -> None:

@@ -351,6 +351,19 @@ def test_a_period_that_is_over_has_no_running_day() -> None:
     assert not page("/?period=yesterday").select(".column.running")
 
 
+def test_a_long_period_is_drawn_as_weeks() -> None:
+    chart = page("/?period=365d", make_report(realistic(days=400))).select_one(".chart.days")
+    assert len(chart.select(".column")) == 53
+    assert chart.find("title").string == "Searches and clicks by week"
+
+
+def test_a_chart_holds_every_search_of_its_period() -> None:
+    reader = realistic(days=400)
+    titles = texts(page("/?period=365d", make_report(reader)), ".chart.days .column title")
+    shown = sum(int(re.search(r"([\d,]+) searches", title)[1].replace(",", "")) for title in titles)
+    assert shown == sum(row.searches for row in reader.days[-365:])
+
+
 def test_charts_have_a_title_a_description_and_a_table() -> None:
     soup = page("/")
     chart = soup.select_one(".card-days .plot")
@@ -505,9 +518,19 @@ def test_fewer_searches_without_results_are_better() -> None:
 
 def test_small_counts_show_both_numbers_instead_of_a_percentage() -> None:
     reader = MemoryReader(
-        days=[DayRow(TODAY - timedelta(days=28), 3, 0, 0, 0, 9), DayRow(TODAY, 5, 0, 0, 0, 9)]
+        days=[
+            DayRow(TODAY - timedelta(days=60), 1, 0, 0, 0, 9),
+            DayRow(TODAY - timedelta(days=28), 3, 0, 0, 0, 9),
+            DayRow(TODAY, 5, 0, 0, 0, 9),
+        ]
     )
     assert texts(page("/", make_report(reader)), ".delta")[0] == "3 → 5"
+
+
+def test_a_period_before_the_first_event_is_not_compared_with() -> None:
+    soup = page("/", make_report(realistic(days=40)))
+    assert set(texts(soup, ".delta")) == {"no full period before"}
+    assert "Recording began on 20 May 2026" in soup.get_text()
 
 
 def test_all_metrics_follow_from_the_totals() -> None:

@@ -1,5 +1,6 @@
 """Where a result link may lead, judged by what a browser would do."""
 
+# ruff: noqa: RUF001  characters that look like others are the subject
 from __future__ import annotations
 
 import json
@@ -210,7 +211,9 @@ def test_a_page_path_that_looks_like_a_host_signs_no_relative_link() -> None:
 
 def test_target_hosts_limit_foreign_links_and_admit_private_ones() -> None:
     known = frozenset({"good.example", "intranet", "10.0.0.7", "[::1]"})
-    assert location("https://good.example:8443/", target_hosts=known) == "https://good.example:8443/"
+    assert (
+        location("https://good.example:8443/", target_hosts=known) == "https://good.example:8443/"
+    )
     assert location("https://good.example/", target_hosts=known) == "https://good.example/"
     assert location("http://intranet/a", target_hosts=known) == "http://intranet/a"
     assert location("http://10.0.0.7/a", target_hosts=known) == "http://10.0.0.7/a"
@@ -281,9 +284,9 @@ def test_hosts_are_compared_in_one_form(written: str, compared: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["http:", "https:", "HTTP:", "/", "//", "\\", "@", ":", "?", "#", ".", "..", "%2e", "%", "a", "evil.example"]
-    + ["www.example.org", "127.0.0.1", "0x7f", "[::1]", "localhost", "xn--", "ü", "ß", "。", "\t", " ", "'", '"']
-    + ["<", ">", "`", "{", "^", "|", ";", "&", "=", "80", ":80", ":443", "\u200d", "א", "é", "é"]
+    ["http:", "https:", "HTTP:", "/", "//", "\\", "@", ":", "?", "#", ".", "..", "%2e", "%", "a", "evil.example",
+     "www.example.org", "127.0.0.1", "0x7f", "[::1]", "localhost", "xn--", "ü", "ß", "。", "\t", " ", "'", '"',
+     "<", ">", "`", "{", "^", "|", ";", "&", "=", "80", ":80", ":443", "\u200d", "א", "é", "é"]
 )  # fmt: skip
 NASTY = st.lists(PIECES, max_size=9).map("".join) | st.text(max_size=40)
 
@@ -320,7 +323,18 @@ def browser_answers(hrefs: list[str], base: str) -> list[list[str] | None]:
     return list(json.loads(answer.stdout))
 
 
-SCHEMES = ["", "http:", "https:", "HTTPS:", "//", "http://", "https://", "///", "https:/", "https:///"]
+SCHEMES = [
+    "",
+    "http:",
+    "https:",
+    "HTTPS:",
+    "//",
+    "http://",
+    "https://",
+    "///",
+    "https:/",
+    "https:///",
+]
 HOSTS = [
     "evil.example", "EVIL.example", "www.example.org", "a@evil.example", "evil.example\\@a", "evil.example:80",
     "evil.example:443", "evil.example:0443", "evil.example:65536", "evil.example.", "evil..example", "-a.example",
@@ -332,7 +346,22 @@ HOSTS = [
     "㋿.example", "ẞ.example", "Ӏ.example", "İ.example", "ſ.example", "K.example", "１.2.3.4", "evil.example:٣",
     "a--b.example", "ab--c.example", "xn--ab--c.example", "e\u0301.example", "\u0301e.example", "a·b.example", "l·l.example",
 ]  # fmt: skip
-TAILS = ["", "/", "/a b", "/../x", "/.%2e/x", "/%2E/", "?x", "#x", "/'\"<>`{}|^", "/ü?ü#ü", "\\x", "/?\\", "/a\tb", "//x"]
+TAILS = [
+    "",
+    "/",
+    "/a b",
+    "/../x",
+    "/.%2e/x",
+    "/%2E/",
+    "?x",
+    "#x",
+    "/'\"<>`{}|^",
+    "/ü?ü#ü",
+    "\\x",
+    "/?\\",
+    "/a\tb",
+    "//x",
+]
 RELATIVES = [
     ".", "..", "a", "./a", "../../..", "a/../..", "?", "?x", "a?b?c#d#e", "/", "/.", "/..", "/./a", "/.//a", "/a/..//b",
     "%2e%2e/a", "%2e/a", "a/%2E%2E/b", ".%2e", "a:b", "1:2", "./a:b", ":a", "//", "//evil.example", "/\\evil.example",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickmw import visitors
 from clickmw.visitors import (
     Salts,
     address_prefix,
@@ -61,7 +62,9 @@ def test_a_server_on_a_local_socket_has_no_address() -> None:
     assert client_address({"HTTP_X_FORWARDED_FOR": "1.2.3.4"}, 1) == "1.2.3.4"
 
 
-@pytest.mark.parametrize("remote", ["10.0.0.1", "127.0.0.1", "::1", "::ffff:10.0.0.1", "fd00::1", ""])
+@pytest.mark.parametrize(
+    "remote", ["10.0.0.1", "127.0.0.1", "::1", "::ffff:10.0.0.1", "fd00::1", ""]
+)
 def test_a_forwarded_request_from_inside_tells_of_an_unnamed_proxy(remote: str) -> None:
     environ = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": "1.2.3.4"}
     assert behind_unnamed_proxy(environ, 0)
@@ -194,14 +197,47 @@ def test_a_folder_is_tried_again_after_a_while(
     (tmp_path / "folder").unlink()
     shared = Salts(tmp_path / "folder").salt(TODAY, today=TODAY)
     assert salts.salt(TODAY, today=TODAY) != shared
-    now = visitors.time.monotonic()
-    monkeypatch.setattr(visitors.time, "monotonic", lambda: now + 61)
+    now = time.monotonic()
+    monkeypatch.setattr("clickmw.visitors.time.monotonic", lambda: now + 61)
     assert salts.salt(TODAY, today=TODAY) == shared
 
 
 def test_a_damaged_salt_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / f"salt-{TODAY}").write_bytes(b"short")
     assert len(Salts(tmp_path).salt(TODAY, today=TODAY) or b"") == 32
+
+
+def test_a_file_system_without_hard_links_still_shares_a_salt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr("clickmw.visitors.os.link", refuse)
+    assert Salts(tmp_path).salt(TODAY, today=TODAY) == Salts(tmp_path).salt(TODAY, today=TODAY)
+    assert [path.name for path in tmp_path.iterdir()] == [f"salt-{TODAY}"]
+
+
+def test_drafts_that_a_killed_process_left_are_cleared(tmp_path: Path) -> None:
+    (tmp_path / f".salt-{TODAY}.{'0' * 16}").touch()
+    Salts(tmp_path).forget(today=TODAY + 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_agree_while_days_pass(tmp_path: Path) -> None:
+    salts = Salts(tmp_path)
+    found: list[tuple[int, bytes | None]] = []
+
+    def ask() -> None:
+        found.extend((day, salts.salt(day, today=day)) for day in range(TODAY, TODAY + 60))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 240
+    assert all(salt for _, salt in found)
 
 
 def first_salt(folder: Path) -> bytes | None:

@@ -24,6 +24,7 @@ from clickmw.counting import (
     first_undecided,
 )
 from clickmw.events import Click, Search, query_id_bytes
+from clickmw.events import Shown as ShownResult
 from clickmw.rollups import QUARTER_MS, TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores.base import Stored, StoreOptions
 
@@ -33,6 +34,7 @@ SHOWN_COUNTS = frozenset(("", "page", "repeat", "typing"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 _MOST_CACHED = 200_000
 _CHUNK = 500
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Shown = tuple[int, int, int]
 
@@ -112,6 +114,7 @@ class Dictionaries:
         self.zones: dict[int, ZoneInfo] = {}
         self.days: dict[tuple[int, int], int] = {}
         self.words: dict[int, str] = {}
+        self.terms: dict[tuple[str, ...], list[int]] = {}
 
     def id_of(self, connection: sqlite3.Connection, table: str, *key: object) -> int:
         """Return the id of *key* in the dictionary *table*, adding it when it is new."""
@@ -325,11 +328,22 @@ class Intake:
             None,
             0,
             None,
-            json.dumps(shown, separators=(",", ":")),
+            _encode(shown),
             stored=False,
             shown=shown,
             touched=True,
         )
+
+    def _shown(self, impressions: Sequence[ShownResult]) -> list[Shown]:
+        results, terms = self.dictionaries.ids["result"], self.dictionaries.ids["term"]
+        return [
+            (
+                (None if title else results.get((url, doc_id))) or self._result(url, doc_id, title),
+                position,
+                terms.get((module,)) or self._term(module),
+            )
+            for url, position, module, doc_id, title in impressions
+        ]
 
     def _add_clicks(self, events: Sequence[Stored]) -> None:
         arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Click)]
@@ -611,10 +625,8 @@ class Intake:
         self.connection.executemany(ADD_RECENT, recent)
 
     def _write_rollups(self) -> None:
-        for table, rows in self.deltas.tables.items():
-            changed = [(*key, *sums) for key, sums in rows.items() if any(sums)]
-            changed.sort()
-            self.connection.executemany(ADD_TO_ROLLUP[table], changed)
+        for table, sql in ADD_TO_ROLLUP.items():
+            self.connection.executemany(sql, self.deltas.rows(table))
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -644,15 +656,14 @@ class Intake:
         return ClickState(row[0], row[1], row[2], at, *row[11:17], reason, kind, row[19])
 
     def _dimensions(self, event: Search | Click) -> Dimensions:
-        site = self.dictionaries.site(self.connection, event.site)
+        dictionaries = self.dictionaries
+        site = dictionaries.site(self.connection, event.site)
         words = (event.device, event.language, event.profile, event.source, event.trust)
-        return Dimensions(
-            site,
-            self.dictionaries.day(site, event.received_ms),
-            *(self._term(word) for word in words),
-            int(bool(event.robot)),
-            event.received_ms // QUARTER_MS,
-        )
+        terms = dictionaries.terms.get(words)
+        if terms is None:
+            terms = dictionaries.terms[words] = [self._term(word) for word in words]
+        day = dictionaries.day(site, event.received_ms)
+        return Dimensions(site, day, *terms, 1 if event.robot else 0, event.received_ms // QUARTER_MS)
 
     def _term(self, text: str) -> int:
         if not text:
