@@ -10,6 +10,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from clickmw.scanner import Link, Scanner
@@ -114,14 +115,127 @@ def lolhtml_peer() -> Callable[[bytes], Any] | None:
 
     class Handler:
         def element(self, element: Any) -> None:
-            if element.get_attribute("href").startswith("http"):
+            if (element.get_attribute("href") or "").startswith("http"):
                 element.set_attribute("href", TOKEN)
 
     def rewrite(body: bytes) -> Any:
-        rewriter = lolhtml.HTMLRewriter()
+        pieces: list[bytes] = []
+        rewriter = lolhtml.HTMLRewriter(pieces.append)
         rewriter.on("[data-click-module] a[data-click][href]", Handler())
-        return rewriter.rewrite(body)
+        for at in range(0, len(body), CHUNK):
+            rewriter.write(body[at : at + CHUNK])
+        rewriter.end()
+        return b"".join(pieces)
 
     return rewrite
 
 
+PAGES = {
+    "20 KB, 10 links": page(20_000, 10),
+    "100 KB, no marker": page(100_000, 0),
+    "100 KB, 100 links": page(100_000, 100),
+    "1 MB, 0 links": page(1_000_000, 0),
+    "1 MB, 100 links": page(1_000_000, 100),
+}
+# An attack is measured at half a megabyte and at a quarter of one.
+ATTACKS = {
+    "<": b"<",
+    "open quotes": b'<a x="',
+    "open comments": b"<!--",
+    "nested svg": b"<svg><g>",
+    "commented scripts": b"<script><!--",
+    "links": b"<a data-click href=x>",
+    "containers": b"<ol data-click-module=M>",
+}
+
+
+def attack(piece: bytes, size: int) -> bytes:
+    """Return a hostile page that has to be read to its end."""
+    link = b"<div data-click-module=M><a data-click href='https://example.org/'>x</a>"
+    return link + piece * (size // len(piece))
+
+
+def tasks() -> dict[str, Callable[[], Any]]:
+    """Return what is timed in each round, by name."""
+    timed: dict[str, Callable[[], Any]] = {}
+    ways = {"copy": copy, "whole": whole, "stream": stream, "whole + script": with_script}
+    peers = {"lxml": lxml_peer(), "lolhtml": lolhtml_peer()}
+    for name, body in PAGES.items():
+        for way, run_it in {**ways, **peers}.items():
+            if run_it is not None:
+                timed[f"{way}: {name}"] = partial(run_it, body)
+    for name, piece in ATTACKS.items():
+        for size in (250_000, 500_000):
+            timed[f"attack: {name}, {size}"] = partial(with_script, attack(piece, size))
+    return timed
+
+
+def with_script(body: bytes) -> bytes:
+    return whole(body, b"<script async src=/_clicks/clickmw.js></script>")
+
+
+def medians(rounds: int) -> dict[str, float]:
+    """Return task → median seconds over interleaved *rounds*, the first thrown away."""
+    timed = tasks()
+    taken: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(rounds + 1):
+        for name, task in timed.items():
+            taken[name].append(_seconds(task, 1 if "1 MB" in name or "attack" in name else 5))
+    return {name: statistics.median(times[1:]) for name, times in taken.items()}
+
+
+def _seconds(task: Callable[[], Any], times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        task()
+    return (time.perf_counter() - started) / times
+
+
+def run(rounds: int = 7) -> list[Row]:
+    """Return rows of (what, baseline, measured, target, met)."""
+    took = medians(rounds)
+    rows = [_limit(took, task, most_us) for task, most_us in LIMITS.items()]
+    speed = len(PAGES["1 MB, 0 links"]) / took["stream: 1 MB, 0 links"] / 1e6
+    rows.append(("stream: 1 MB, 0 links", "", f"{speed:.0f} MB/s", ">= 180 MB/s", speed >= 180))
+    rows += [_ratio(took, *ratio) for ratio in RATIOS if ratio[1] in took]
+    for name in ATTACKS:
+        half, full = took[f"attack: {name}, 250000"], took[f"attack: {name}, 500000"]
+        baseline = f"{half * 1e3:.0f} ms for half of it"
+        met = full <= 0.5 and full <= 2.6 * half
+        rows.append(
+            (f"attack: {name}", baseline, f"{full * 1e3:.0f} ms", "<= 500 ms, <= 2.6 x", met)
+        )
+    return rows
+
+
+LIMITS = {
+    "whole: 20 KB, 10 links": 200,
+    "whole: 100 KB, no marker": 60,
+    "whole: 100 KB, 100 links": 1000,
+    "whole: 1 MB, 100 links": 2000,
+    "stream: 1 MB, 100 links": 7000,
+}
+RATIOS = [
+    ("whole: 100 KB, no marker", "copy: 100 KB, no marker", 3.5),
+    ("whole: 100 KB, 100 links", "copy: 100 KB, 100 links", 50),
+    ("whole: 100 KB, 100 links", "lxml: 100 KB, 100 links", 0.35),
+    ("whole: 100 KB, 100 links", "lolhtml: 100 KB, 100 links", 0.95),
+    ("stream: 1 MB, 0 links", "lolhtml: 1 MB, 0 links", 2.2),
+    ("whole + script: 1 MB, 100 links", "lxml: 1 MB, 100 links", 0.35),
+]
+
+
+def _limit(took: dict[str, float], task: str, most_us: int) -> Row:
+    taken_us = took[task] * 1e6
+    return task, "", f"{taken_us:.0f} us", f"<= {most_us} us", taken_us <= most_us
+
+
+def _ratio(took: dict[str, float], task: str, peer: str, most: float) -> Row:
+    ratio = took[task] / took[peer]
+    baseline = f"{peer.partition(':')[0]}: {took[peer] * 1e6:.0f} us"
+    return task, baseline, f"{ratio:.2f} x", f"<= {most} x", ratio <= most
+
+
+if __name__ == "__main__":
+    for what, baseline, measured, target, met in run():
+        print(f"{what:34} {baseline:28} {measured:>10}  {target:20} {'met' if met else 'MISSED'}")

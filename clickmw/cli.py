@@ -75,7 +75,9 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
 
 @main.command()
-@click.option("--port", default=8765, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option(
+    "--port", default=8765, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
+)
 @click.option("--visits", default=2000, show_default=True, help="Simulated visitors.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same visitors.")
 @click.option("--once", is_flag=True, help="End after the visits, with the report.")
@@ -129,7 +131,11 @@ def drain(install: Install, once: bool) -> None:
     drainer = drain_of(settings, lambda: store_of(settings), batch=OUTSIDE_BATCH, breath_s=0.0)
     moved = _drain_once(drainer)
     if once:
-        click.echo(f"{moved:,} events moved" if moved is not None else "another process drains this journal")
+        click.echo(
+            f"{moved:,} events moved"
+            if moved is not None
+            else "another process drains this journal"
+        )
         return
     click.echo(f"draining {settings.journal} to {settings.store}; Ctrl+C ends")
     with _until_interrupted():
@@ -179,7 +185,9 @@ def report(install: Install, days: int, site: str | None, top: int, as_json: boo
     today = door.routes.today(site)
     reader = door.routes.open_reader()
     try:
-        asked = Filter(first_day=today - timedelta(days=max(days, 1) - 1), last_day=today, site=site)
+        asked = Filter(
+            first_day=today - timedelta(days=max(days, 1) - 1), last_day=today, site=site
+        )
         facts = report_facts(reader, asked, top)
     finally:
         reader.close()

@@ -44,8 +44,8 @@ def run_demo(port: int, visits: int, *, seed: int, once: bool, as_json: bool) ->
 
 
 def _site(folder: Path) -> tuple[Application, Any]:
-    prepare = import_module("clickmw.pydocs_search.index").prepare
-    make_site = import_module("clickmw.pydocs_search.site").make_site
+    prepare: Any = import_module("clickmw.pydocs_search.index").prepare
+    make_site: Any = import_module("clickmw.pydocs_search.site").make_site
     click.echo("Reading the documentation of this Python …", err=True)
     try:
         index = prepare(folder)
@@ -55,7 +55,9 @@ def _site(folder: Path) -> tuple[Application, Any]:
 
 
 def _show(door: Door, address: str, visits: int, seed: int, once: bool, as_json: bool) -> int:
-    link = f"{address}{door.settings.prefix}/report/?login={door.routes.access.one_time_link_token()}"
+    link = (
+        f"{address}{door.settings.prefix}/report/?login={door.routes.access.one_time_link_token()}"
+    )
     click.echo(f"clickmw demo: search site   {address}/", err=as_json)
     click.echo(f"              report        {link}", err=as_json)
     click.echo("              (the report's link works once, for five minutes)", err=as_json)
@@ -77,7 +79,9 @@ def _print_outcome(door: Door, outcome: Report, as_json: bool) -> int:
         reader.close()
     problems = door.store.check()
     if as_json:
-        click.echo(json.dumps({**facts, "visits": outcome.summary(), "problems": problems}, default=str))
+        click.echo(
+            json.dumps({**facts, "visits": outcome.summary(), "problems": problems}, default=str)
+        )
     else:
         print_report(facts)
         click.echo("\n" + ("\n".join(problems) or "check: every number is the sum of its rows"))
@@ -86,7 +90,9 @@ def _print_outcome(door: Door, outcome: Report, as_json: bool) -> int:
 
 def run_visits(address: str, visits: int, seed: int) -> Report:
     """Send the visitors, with a progress bar on a terminal."""
-    with click.progressbar(length=visits, label="Visitors", file=click.get_text_stream("stderr")) as bar:
+    to_stderr = click.get_text_stream("stderr")
+    progress: Any = click.progressbar(length=visits, label="Visitors", file=to_stderr)
+    with progress as bar:
         return simulate(address, visits, seed=seed, progress=bar.update)
 
 
@@ -129,7 +135,7 @@ def _server(application: Application, host: str, port: int) -> Any:
 def serve_forever(application: Application, host: str, port: int) -> None:
     """Serve *application* until interrupted: with waitress where it is installed."""
     try:
-        waitress = import_module("waitress")
+        waitress: Any = import_module("waitress")
     except ImportError:
         click.echo("clickmw: waitress is not installed; this is a development server.", err=True)
         with running(application, port, host):

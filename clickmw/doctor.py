@@ -48,11 +48,14 @@ def examine(settings: Settings) -> list[Finding]:
 def _shown(settings: Settings) -> list[tuple[str, object]]:
     private = ("secret", "old_secrets", "keys", "admin_password", "sites")
     return [
-        (name, "set" if name in private else getattr(settings, name)) for name in sorted(settings.sources)
+        (name, "set" if name in private else getattr(settings, name))
+        for name in sorted(settings.sources)
     ]
 
 
-def _carefully(examination: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+def _carefully(
+    examination: Callable[[Settings], Iterator[Finding]], settings: Settings
+) -> list[Finding]:
     try:
         return list(examination(settings))
     except (ClickMWError, OSError) as error:
@@ -78,16 +81,24 @@ def _journal(settings: Settings) -> Iterator[Finding]:
         yield Finding("journal", "good", f"{folder} is writable")
     else:
         yield Finding(
-            "journal", "bad", f"{folder} cannot be written: events are dropped and counted",
+            "journal",
+            "bad",
+            f"{folder} cannot be written: events are dropped and counted",
             f"give the web server's user the right to write in {existing}, or set CLICKMW_JOURNAL",
         )
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
-    existing = next(path for path in (settings.journal, *settings.journal.resolve().parents) if path.exists())
+    existing = next(
+        path for path in (settings.journal, *settings.journal.resolve().parents) if path.exists()
+    )
     free = shutil.disk_usage(existing).free
     verdict = "good" if free > LEAST_FREE else "bad"
-    remedy = "" if verdict == "good" else "make room: when the disk is full events are dropped and counted"
+    remedy = (
+        ""
+        if verdict == "good"
+        else "make room: when the disk is full events are dropped and counted"
+    )
     yield Finding("disk", verdict, f"{free / 1e9:.1f} GB free", remedy)
 
 
@@ -113,10 +124,14 @@ def _waiting(settings: Settings) -> Iterator[Finding]:
         waiting, ledger = pending(settings.journal, reader.watermarks()), reader.ledger()
     finally:
         reader.close()
-    oldest = min((path.stat().st_mtime for path in segment_paths(settings.journal)), default=time.time())
+    oldest = min(
+        (path.stat().st_mtime for path in segment_paths(settings.journal)), default=time.time()
+    )
     late = waiting > 0 and time.time() - oldest > 60
     yield Finding(
-        "drain", "bad" if late else "good", f"{waiting:,} events wait in the journal",
+        "drain",
+        "bad" if late else "good",
+        f"{waiting:,} events wait in the journal",
         "nobody drains: is the site running? Else run: clickmw drain" if late else "",
     )
     last = ledger.get("last_event_ms")
@@ -133,13 +148,17 @@ def _platform(settings: Settings) -> Iterator[Finding]:
         yield Finding("file system", "bad", f"{settings.journal} is on {kind}", "use a local disk")
     if kind in ("overlay", "tmpfs"):
         yield Finding(
-            "file system", "note", f"{settings.journal} is on {kind}: it is gone with the container",
+            "file system",
+            "note",
+            f"{settings.journal} is on {kind}: it is gone with the container",
             "mount a volume and point store and journal at it",
         )
     for name in ("KUBERNETES_SERVICE_HOST", "DYNO", "K_SERVICE"):
         if name in os.environ and settings.store.startswith("sqlite"):
             yield Finding(
-                "replicas", "note", f"{name} is set: several replicas do not share an SQLite file",
+                "replicas",
+                "note",
+                f"{name} is set: several replicas do not share an SQLite file",
                 "run one replica on a volume",
             )
 

@@ -24,8 +24,8 @@ from clickmw.forks import in_forked_child
 from clickmw.journal import (
     FORMAT_VERSION,
     Journal,
-    fcntl,
     is_sealed,
+    lock,
     read_header,
     read_records,
     segment_paths,
@@ -64,10 +64,7 @@ class DrainLock:
             file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         except OSError:
             return False
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock(file.fileno()):
             file.close()
             return False
         self._file = file
@@ -215,9 +212,11 @@ class Worker:
     had (uWSGI without ``--enable-threads``) the end of an answer drains instead.
     """
 
-    def __init__(self, drain: Drain, journal: Journal) -> None:
+    def __init__(self, drain: Drain, journal: Journal, each_hour: Callable[[], None]) -> None:
         self.drain = drain
         self.journal = journal
+        self.each_hour = each_hour
+        self._hour = time.monotonic()
         self.has_threads = _has_threads()
         self._pid = 0
         self._thread: threading.Thread | None = None
@@ -266,6 +265,7 @@ class Worker:
             if not self.journal.durable:
                 self.drain.sync_segments()
             moved = self.drain.run_once()
+            self._keep_hours()
             return PAUSE_S if moved is not None else 5 * PAUSE_S
         except StoreError as error:
             warn_once_a_minute("store", "clickmw: %s", error)
@@ -273,6 +273,11 @@ class Worker:
         except Exception:
             log.exception("clickmw: the drain failed; events wait in the journal")
             return 5.0
+
+    def _keep_hours(self) -> None:
+        if time.monotonic() - self._hour > 3600.0:
+            self._hour = time.monotonic()
+            self.each_hour()
 
     def after_answer(self) -> None:
         """Drain at the end of an answer where no thread does, or where threads are frozen."""

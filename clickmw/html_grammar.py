@@ -30,7 +30,11 @@ TAG = re.compile(rb"<(/?)(" + NAME + rb")" + ATTRS + rb">")
 # Where attributes go on, for a tag that comes in pieces: only attributes that something follows.
 _ATTRS_SO_FAR = re.compile(rb"(?s:[\t\n\f\r /]++|" + ATTR + rb"(?=.)|)*+")
 TAG_START = re.compile(rb"</?" + NAME)
-OPEN_QUOTE = re.compile(rb"""[^\t\n\f\r />][^\t\n\f\r />=]*+[\t\n\f\r ]*+=[\t\n\f\r ]*+(["'])""")
+# An attribute whose quote is still open: the group that took part is the quote.
+OPEN_QUOTE = re.compile(
+    rb"[^\t\n\f\r />][^\t\n\f\r />=]*+[\t\n\f\r ]*+=[\t\n\f\r ]*+"
+    rb"""(?:(")[^"]*+|(')[^']*+)\Z"""
+)
 # name, value in double quotes, in single quotes, without quotes
 ATTRIBUTE = re.compile(
     rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
@@ -85,6 +89,8 @@ CLOSES_P = frozenset(
 )
 CLOSED_BY_THE_NEXT = frozenset(b"li dd dt option optgroup tr td th tbody thead tfoot".split())
 FORMATTING = frozenset(b"a b big code em font i nobr s small strike strong tt u".split())
+# End tags that may close an element around an <svg>; </body> ends the page but closes nothing.
+CLOSES_AROUND = (SPECIAL | BREAKOUT | FORMATTING) - RAW_TEXT - VOID - {b"body", b"html", b"head"}
 SVG_INTEGRATION = frozenset((b"foreignobject", b"desc", b"title"))
 MATH_TEXT = frozenset((b"mi", b"mo", b"mn", b"ms", b"mtext"))
 
@@ -377,8 +383,8 @@ class Foreign:
             if node.name == name:
                 del self._nodes[index:]
                 return
-        # Which elements are open around us is not known: a tag of HTML's own closes one of them.
-        if name in SPECIAL or name in BREAKOUT or name in FORMATTING:
+        # Which elements are open around us is not known: such an end tag likely closes one.
+        if name in CLOSES_AROUND:
             self._nodes.clear()
 
     def _reads_html(self, name: bytes) -> bool:

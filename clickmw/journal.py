@@ -32,8 +32,6 @@ from clickmw.stores.base import Record, Stored
 
 if os.name == "posix":
     import fcntl
-else:  # Windows, for development: one process, whose own segments are known
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT_VERSION = 1
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -175,8 +173,7 @@ class Journal:
         path = self.folder / (name + SUFFIX)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         _live_here.add(name)
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
         self._file, self._name, self._size, self._running = file, name, 0, 0
         self._checked_size = 0
         self._expires = time.monotonic() + SEGMENT_AGE_S
@@ -269,15 +266,26 @@ def is_sealed(path: Path) -> bool:
     """Tell whether the writer of the segment at *path* is gone: it will not grow any more."""
     if path.stem in _live_here:
         return False
-    if not fcntl:
+    if os.name != "posix":
         return True
     file = os.open(path, os.O_RDONLY)
+    try:
+        return lock(file)
+    finally:
+        os.close(file)
+
+
+def lock(file: int) -> bool:
+    """Take the lock of an open file, freed by the kernel when its holder dies; False when it is taken.
+
+    Windows, for development, has one process, which knows its own segments.
+    """
+    if os.name != "posix":
+        return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    finally:
-        os.close(file)
     return True
 
 

@@ -7,11 +7,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from clickmw.drain import WORKER_BATCH, BREATH_S, Worker
+from clickmw.drain import BREATH_S, WORKER_BATCH, Worker
 from clickmw.errors import ClickMWError
 from clickmw.journal import Journal
 from clickmw.pages import Listing, PageSearch, ResultPage
-from clickmw.recorder import Recorder
+from clickmw.recorder import DAY_MS, Recorder, now_ms
 from clickmw.redirect import Redirect
 from clickmw.rewrite import Rewriting
 from clickmw.routes import Routes, drain_of
@@ -43,13 +43,14 @@ class Door:
             max_bytes=settings.journal_max_bytes,
             durable=settings.durability == "power",
         )
-        self.recorder = Recorder(settings, self.journal, Salts(settings.journal))
+        salts = Salts(settings.journal)
+        self.recorder = Recorder(settings, self.journal, salts)
         self.signer = LinkSigner(settings.secret, settings.old_secrets)
         self.store = store_of(settings)
         drain = drain_of(
             settings, lambda: store_of(settings), batch=WORKER_BATCH, breath_s=BREATH_S
         )
-        self.worker = Worker(drain, self.journal)
+        self.worker = Worker(drain, self.journal, lambda: salts.forget(today=now_ms() // DAY_MS))
         self.recorder.on_write = self.worker.on_write
         redirect = Redirect(settings, self.recorder, self.signer)
         self.routes = Routes(settings, redirect, self.journal, self.worker, self.store)

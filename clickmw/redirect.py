@@ -79,29 +79,29 @@ class Redirect:
             return [b""]
         try:
             target = self.signer.read_link(_token(environ, self._skip))
-            refused = problem(target.location)
+            trouble = problem(target.location, target_hosts=self.settings.target_hosts)
         except BadToken:
-            refused = "token"
-        if refused:
+            trouble = "token"
+        # Once signed and since then no longer among the target hosts: a page names the host.
+        outside = trouble == "host" and problem(target.location) is None
+        if trouble and not outside:
             self.recorder.tally("rejected.bad_link")
             return _page(start_response, "400 Bad Request", BAD_LINK)
         if is_prefetch(environ):
             self.recorder.tally("prefetch")
             start_response("425 Too Early", [*_ALWAYS, _LENGTH_0])
             return [b""]
-        return self._follow(environ, start_response, target, method == "HEAD")
+        return self._follow(environ, start_response, target, outside)
 
     def _follow(
-        self, environ: Environ, start_response: StartResponse, target: LinkTarget, head: bool
+        self, environ: Environ, start_response: StartResponse, target: LinkTarget, outside: bool
     ) -> Iterable[bytes]:
         now = now_ms()
         stale = now - issued_ms(target.query_id) > MAX_AGE_MS
-        hosts = self.settings.target_hosts
-        outside = hosts is not None and problem(target.location, target_hosts=hosts) is not None
         if outside or (stale and not self._comes_from_here(environ)):
             self.recorder.tally("rejected.naming_page")
             return _naming_page(environ, start_response, target.location)
-        if not head:
+        if environ["REQUEST_METHOD"] != "HEAD":
             self._record(environ, target, stale, now)
         location = target.location
         start_response("302 Found", [("Location", location), *_ALWAYS, _LENGTH_0])
@@ -161,7 +161,8 @@ class Redirect:
             return True
         if fetched_from:
             return fetched_from in ("same-origin", "same-site")
-        return origin.partition("://")[2] == environ.get("HTTP_HOST", "").lower() != ""
+        host: str = environ.get("HTTP_HOST", "")
+        return host != "" and origin.partition("://")[2] == host.lower()
 
 
 _LENGTH_0 = ("Content-Length", "0")

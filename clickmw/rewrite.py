@@ -380,10 +380,12 @@ class PageLinks:
         )
 
     def _parameter(self, name: str) -> str:
-        text = self.environ.get("QUERY_STRING", "")
-        with contextlib.suppress(LookupError, ValueError):
-            return parse_qs(text, encoding=self.charset, errors="replace").get(name, [""])[0]
-        return ""
+        text: str = self.environ.get("QUERY_STRING", "")
+        try:
+            values: dict[str, list[str]] = parse_qs(text, encoding=self.charset, errors="replace")
+        except (LookupError, ValueError):
+            return ""
+        return values.get(name, [""])[0]
 
     def record(self) -> None:
         """Record the searches of the page, those without any result included."""

@@ -217,12 +217,14 @@ class Scanner:
         self._skip: Callable[[bytes, int, int], Any]  # eats what is of no interest
         # The tags of interest: those that hold a marker, and those called by a name.
         containers = [rule.container for rule in self._rules]
-        self._openers = {*CONTAINER_MARKERS, *(c.word for c in containers if c.word)}
+        openers = [*CONTAINER_MARKERS, *(c.word for c in containers if c.word)]
+        self._openers = list(dict.fromkeys(openers))
         self._bare = frozenset(c.tag for c in containers if c.tag and not c.word)
-        words = {selector.word for selector in _selectors(self._rules) if selector.word}
-        self._markers = [LINK_MARKER, *sorted({*words, *self._openers} - {CONTAINER_MARKERS[0]})]
-        self._found: dict[bytes, int] = {}  # the next place of each
-        self._ahead = -1  # the nearest of these places
+        words = (selector.word for selector in _selectors(self._rules))
+        others = [*CONTAINER_MARKERS[1:], *(word for word in words if word)]
+        self._others = dict.fromkeys(others, -1)  # markers but LINK_MARKER, with their next place
+        self._others_ahead = -1  # the nearest of these
+        self._ahead = -1  # the nearest of all
         self._patterns: set[frozenset[bytes]] = set()
         self._set_names(self._bare)
 
@@ -275,7 +277,8 @@ class Scanner:
     def _scan(self, data: bytes) -> int:
         """Read *data*; return where what has to wait for more begins."""
         self._out, self._copied, self._lacks, self._starved = [], 0, b"", False
-        self._found, self._ahead = dict.fromkeys(self._markers, -1), -1
+        self._others = dict.fromkeys(self._others, -1)
+        self._others_ahead = self._ahead = -1
         position = 0
         while not self._starved and position < len(data):
             position = self._read(data, position)
@@ -302,11 +305,12 @@ class Scanner:
     def _read_markup(self, data: bytes, position: int) -> int:
         size = len(data)
         while self._in_markup:
-            if position > self._ahead:
-                self._look_ahead(data, position)
-            if self._frugal and self._ahead == size and self._nothing_follows():
+            ahead = self._ahead
+            if position > ahead:
+                ahead = self._look_ahead(data, position)
+            if ahead == size and self._frugal and self._nothing_follows():
                 break
-            start = data.find(b"<", self._skip(data, position, self._ahead).end())
+            start = data.find(b"<", self._skip(data, position, ahead).end())
             if start < 0:
                 break
             if self._scopes and (link := html.PLAIN_LINK.match(data, start)) and not self._foreign:
@@ -430,7 +434,7 @@ class Scanner:
     def _read_attributes(self, data: bytes, position: int) -> None:
         self._resume = html.attributes_end(data, position)
         quote = html.OPEN_QUOTE.match(data, self._resume)
-        self._lacks = quote[1] if quote else b">"
+        self._lacks = quote[quote.lastindex or 0] if quote else b">"
 
     def _is_complete(self, chunk: bytes) -> bool:
         """Tell whether *chunk* may have ended the held tag; look at nothing twice."""
@@ -448,13 +452,18 @@ class Scanner:
 
     # --- tags ---
 
-    def _look_ahead(self, data: bytes, position: int) -> None:
-        places = self._found
-        for marker, place in places.items():
-            if place < position:
-                found = data.find(marker, position)
-                places[marker] = found if found >= 0 else len(data)
-        self._ahead = min(places.values())
+    def _look_ahead(self, data: bytes, position: int) -> int:
+        """Find the next place of interest; links come often, other markers are seldom behind."""
+        if position > self._others_ahead:
+            for marker, place in self._others.items():
+                if place < position:
+                    found = data.find(marker, position)
+                    self._others[marker] = found if found >= 0 else len(data)
+            self._others_ahead = min(self._others.values())
+        ahead = data.find(LINK_MARKER, position)
+        others = self._others_ahead
+        self._ahead = ahead if 0 <= ahead < others else others
+        return self._ahead
 
     def _nothing_follows(self) -> bool:
         """Tell whether a page without further markers can be left as it is from here."""
@@ -512,7 +521,7 @@ class Scanner:
         if self._foreign:
             self._foreign.end(name)
             self._choose_skip()
-        if name == b"body" and self._script and self.links and not self._foreign:
+        if name == b"body" and self._script and self.links:
             self._out += (data[self._copied : tag.start()], self._script)
             self._copied, self._script = tag.start(), b""
         if named := self._named.get(name):

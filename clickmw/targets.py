@@ -70,6 +70,7 @@ _DOTS = re.compile(r"[.\u3002\uff0e\uff61]")
 _ONE_DOT = frozenset({".", "%2e"})
 _TWO_DOTS = frozenset({"..", ".%2e", "%2e.", "%2e%2e"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5")
 _TEXT_CATEGORIES = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd", "So", "Pd"})
 
 
@@ -290,6 +291,8 @@ def _encoded_label(label: str) -> str:
         if not _ASCII_LABEL.fullmatch(text) or text.startswith("xn--"):
             raise UnicodeError("no host label")
         return text
+    if any(text.count(kept) != label.count(kept) for kept in "\u00df\u03c2"):
+        raise UnicodeError("only as typed are they kept")
     probe = text.replace("\u00df", "s").replace("\u03c2", "\u03c3")
     if not _is_label_text(text) or probe.casefold() != probe:
         raise UnicodeError("no host label")
@@ -312,20 +315,23 @@ def _punycode(text: str) -> str:
 def _is_label_text(text: str) -> bool:
     if normalize("NFKC", text) != text or text.lower() != text or category(text[0])[0] == "M":
         return False
-    if text.startswith("-") or text.endswith("-") or text[2:4] == "--":
+    if text.startswith("-") or text.endswith("-") or text[2:4] == "--" or _INVISIBLE & set(text):
         return False
     return all(c in "-_" if c < "0" else category(c) in _TEXT_CATEGORIES for c in text)
 
 
 def _mixes_directions(labels: list[str]) -> bool:
-    """Tell whether a host has a right-to-left label beside one that begins with a digit."""
+    """Tell whether a right-to-left host has a label that begins with a digit, or one of both."""
     decoded = [
         label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
         for label in labels
     ]
-    if not any(bidirectional(char) in ("R", "AL", "AN") for label in decoded for char in label):
+    directions = [{bidirectional(char) for char in label} for label in decoded]
+    if not any(found & {"R", "AL", "AN"} for found in directions):
         return False
-    return any(bidirectional(label[0]) not in ("L", "R", "AL") for label in decoded)
+    return any(bidirectional(label[0]) not in ("L", "R", "AL") for label in decoded) or any(
+        found >= {"L", "AN"} for found in directions
+    )
 
 
 def _flatten(path: str) -> str:

@@ -48,16 +48,27 @@ def print_report(facts: dict[str, Any]) -> None:
         ("Item CTR", _rate(rates["item_ctr"], "clicks on results shown")),
         ("No results", _rate(rates["no_result_rate"], "searches whose number of hits is known")),
         ("Click position", _number(facts["click_position_mean"]) + " on average"),
-        ("MRR", f"{_number(facts['mrr_clicks'])} over clicks, {_number(facts['mrr_searches'])} over searches"),
+        (
+            "MRR",
+            f"{_number(facts['mrr_clicks'])} over clicks, {_number(facts['mrr_searches'])} over searches",
+        ),
     ):
         click.echo(f"  {name:<15} {text}")
     for reason, count in totals["excluded"].items():
         click.echo(f"  {'not counted':<15} {count:,} {reason.replace('.', ': ')}")
-    _table("Queries", facts["queries"], ("query", "searches", "searches_clicked", "clicks", "position_mean"))
+    _table(
+        "Queries",
+        facts["queries"],
+        ("query", "searches", "searches_clicked", "clicks", "position_mean"),
+    )
     _table("Clicked results", facts["results"], ("url", "clicks", "impressions", "position_mean"))
-    _table("Positions", facts["positions"], ("module_code", "position", "impressions", "clicks", "ctr"))
+    _table(
+        "Positions", facts["positions"], ("module_code", "position", "impressions", "clicks", "ctr")
+    )
     _table("Modules", facts["modules"], ("module_code", "impressions", "clicks", "position_mean"))
-    _table("Searched, answered, not clicked", facts["unclicked"], ("query", "searches", "impressions"))
+    _table(
+        "Searched, answered, not clicked", facts["unclicked"], ("query", "searches", "impressions")
+    )
     _table("Searched, nothing found", facts["empty"], ("query", "searches_empty"))
 
 
@@ -70,7 +81,10 @@ def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> 
     click.echo(f"\n{title}")
     for row in [heads, *cells]:
         first = row[0].ljust(widths[0])
-        click.echo("  " + "  ".join([first, *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]))
+        click.echo(
+            "  "
+            + "  ".join([first, *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        )
 
 
 def _cell(value: object) -> str:

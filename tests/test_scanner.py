@@ -1,6 +1,7 @@
 """The link scanner: what it finds, what it leaves alone, and that it does so in linear time."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -281,7 +282,7 @@ def test_a_stated_position_uses_up_one_slot():
     assert positions(page) == [1, 40, 3]
 
 
-@pytest.mark.parametrize("number", ["1e9", "-1", "0", "100001", "+1", " 1", "1.0", "", "١"])
+@pytest.mark.parametrize("number", ["1e9", "-1", "0", "100001", "+1", " 1", "1.0", "", "\u0661"])
 def test_a_link_with_a_malformed_position_stays(number):
     tag = f'<a data-click data-click-position="{number}" href=/x>'.encode()
     assert positions(boxed(tag + LINK)) == [1]
@@ -571,7 +572,7 @@ def rewritten(page: bytes, cuts: list[int] | None = None, script: bytes = b"") -
     if cuts is None:
         return scanner.whole(page)
     edges = [0, *sorted(cut % (len(page) + 1) for cut in cuts), len(page)]
-    pieces = [scanner.feed(page[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [scanner.feed(page[a:b]) for a, b in pairwise(edges)]
     return b"".join(pieces) + scanner.close()
 
 
@@ -594,13 +595,19 @@ def test_any_bytes_pass(page):
     assert rewritten(page, [3, 30, 60]).replace(TOKEN, b"/x") == page
 
 
-# End tags without a start tag reach what is open around foreign content, which is not followed.
-BALANCED = [piece for piece in FRAGMENTS if piece not in (b"</br>", b"\0", b"</select>", b"</p>")]
+# A template's content is markup, but the parser's selectors do not look there. The end tags left
+# out may close an element around an <svg>; which elements are open there is not followed.
+ORACLE_FRAGMENTS = [
+    piece
+    for piece in FRAGMENTS
+    if b"template" not in piece
+    and piece not in (b"</font>", b"</noscript>", b"</select>", b"</annotation-xml>")
+]
 ORACLE_LINK = b'<a data-mark data-click href="/x">'
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.lists(st.sampled_from([*BALANCED, ORACLE_LINK]), max_size=14))
+@given(st.lists(st.sampled_from([*ORACLE_FRAGMENTS, ORACLE_LINK]), max_size=14))
 def test_a_parser_sees_the_same_page_with_other_addresses(pieces):
     lexbor = pytest.importorskip("selectolax.lexbor")
     inside = b"".join(pieces)
@@ -649,7 +656,7 @@ HOSTILE = {
 
 
 def hostile_time_s(opening: bytes, piece: bytes, size: int, chunk: int) -> float:
-    page = boxed(opening + piece * (size // len(piece)))
+    page = boxed(LINK + opening + piece * (size // len(piece)))
     started = time.process_time()
     Page(page, chunk, script=SCRIPT)
     return time.process_time() - started

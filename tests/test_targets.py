@@ -339,7 +339,7 @@ HOSTS = [
     "evil.example", "EVIL.example", "www.example.org", "a@evil.example", "evil.example\\@a", "evil.example:80",
     "evil.example:443", "evil.example:0443", "evil.example:65536", "evil.example.", "evil..example", "-a.example",
     "a_b.example", "0x7f.1", "1.2.3", "a.0x7f", "a.1b", "[::1]", "[::1", "[1:2::3:0:0:4]", "bücher.example",
-    "straße.example", "ΒΌΛΟΣ.example", "βόλος.example", "ΒΌΛΟΣ-x.example", "\U0001d6ba-x.example", "е.example", "evil。example", "evil．example", "ⓔvil.example",
+    "straße.example", "ΒΌΛΟΣ.example", "βόλος.example", "ΒΌΛΟΣ-x.example", "\U0001d6ba-x.example", "\u03f2.example", "\U0001d6d3.example", "a\u0660b.example", "a\u115fb.example", "е.example", "evil。example", "evil．example", "ⓔvil.example",
     "evil⁄x.example", "℀.example", "☃.example", "xn--n3h.example", "xn--a.example", "xn--.example", "xn--strae-oqa.example",
     "a\u00adb.example", "a\u200db.example", "नी\u200dx.example", "אב.example", "1a.אב", "א1.example", "a%41.example",
     "%65vil.example", "evil.example%00", "a b.example", "a<b.example", "a^b.example", "a|b.example", "ﬃ.example",

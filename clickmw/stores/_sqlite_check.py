@@ -95,13 +95,13 @@ def _raw(table: str) -> str:
     columns = [f'"{n + 1}"' for n in range(len(key) + len(measures))]
     named = f"WITH part({', '.join(columns)}) AS ({' UNION ALL '.join(parts[table])})"
     sums = ", ".join(f"sum({column})" for column in columns[len(key) :])
-    return f"{named} SELECT {keys}, {sums} FROM part GROUP BY {keys}"  # noqa: S608
+    return f"{named} SELECT {keys}, {sums} FROM part GROUP BY {keys}"
 
 
 def _kept(table: str) -> str:
     key, measures = TABLES[table]
     return (
-        f"SELECT {', '.join((*key, *measures))} FROM {table}"  # noqa: S608
+        f"SELECT {', '.join((*key, *measures))} FROM {table}"
         f" WHERE {' OR '.join(f'{name} <> 0' for name in measures)}"
     )
 
@@ -151,8 +151,8 @@ def _differences(connection: sqlite3.Connection, table: str) -> Iterator[str]:
         (_raw(table), _kept(table), "is missing or differs in the rollup"),
         (_kept(table), _raw(table), "stands in the rollup and not in the raw rows"),
     ):
-        sql = f"SELECT * FROM ({first}) EXCEPT SELECT * FROM ({second})"  # noqa: S608
-        rows = connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]  # noqa: S608
+        sql = f"SELECT * FROM ({first}) EXCEPT SELECT * FROM ({second})"
+        rows = connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]
         if rows:
             example = connection.execute(sql + " LIMIT 1").fetchone()
             yield f"{table}: {rows} rows differ; for example {example} {what}"

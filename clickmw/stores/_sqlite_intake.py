@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -128,6 +128,22 @@ class Dictionaries:
             known[key] = found or 0
         return found or 0
 
+    def learn(
+        self, connection: sqlite3.Connection, table: str, keys: set[tuple[object, ...]]
+    ) -> None:
+        """Make sure that all *keys* of the dictionary *table* are known, in three statements."""
+        known = self.ids[table]
+        missing = sorted(key for key in keys if key not in known)
+        if len(known) + len(missing) > _MOST_CACHED:
+            known.clear()  # what the batch needs beyond its new texts is looked up one by one
+        connection.executemany(_ADD_NEW[table], missing)
+        for start in range(0, len(missing), _CHUNK):
+            chunk = missing[start : start + _CHUNK]
+            marks = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
+            values = [value for key in chunk for value in key]
+            for found, *key in connection.execute(f"{_FIND_MANY[table]} (VALUES {marks})", values):
+                known[tuple(key)] = found
+
     def site(self, connection: sqlite3.Connection, handle: str) -> int:
         """Return the id of a site; its time zone is recorded the first time and stays in force."""
         found = self.ids["site"].get((handle,))
@@ -172,6 +188,15 @@ _ADD = {
     "term": "INSERT INTO term (text) VALUES (?)",
     "query": "INSERT INTO query (text) VALUES (?)",
     "result": "INSERT INTO result (url, doc_id) VALUES (?, ?)",
+}
+
+_ADD_NEW = {
+    "query": "INSERT OR IGNORE INTO query (text) VALUES (?)",
+    "result": "INSERT OR IGNORE INTO result (url, doc_id) VALUES (?, ?)",
+}
+_FIND_MANY = {
+    "query": "SELECT id, text FROM query WHERE (text) IN",
+    "result": "SELECT id, url, doc_id FROM result WHERE (url, doc_id) IN",
 }
 
 _SEARCH_COLUMNS = (
@@ -241,7 +266,7 @@ def _upsert(table: str) -> str:
     key, measures = TABLES[table]
     columns = (*key, *measures)
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET "
         + ", ".join(f"{name} = {name} + excluded.{name}" for name in measures)
     )
@@ -265,6 +290,7 @@ class Intake:
 
     def take(self, events: Sequence[Stored], ledger: dict[str, int]) -> None:
         """Write *events*, correct the rollups, and add to *ledger* what became of them."""
+        self._learn_texts(events)
         fresh = self._add_searches(events)
         self._join_waiting_clicks(fresh)
         self._add_clicks(events)
@@ -282,6 +308,23 @@ class Intake:
         _add_to(ledger, "robots", sum(bool(stored.event.robot) for stored in events))
 
     # -- rows ------------------------------------------------------------------------------------
+
+    def _learn_texts(self, events: Sequence[Stored]) -> None:
+        """Give all new results and queries of the batch their ids at once."""
+        known = self.dictionaries.ids["result"]
+        results: set[tuple[object, ...]] = set()
+        queries: set[tuple[object, ...]] = set()
+        for stored in events:
+            event = stored.event
+            if isinstance(event, Search):
+                queries.add((event.query,))
+                results.update(
+                    [key for row in event.impressions if (key := (row[0], row[3])) not in known]
+                )
+            else:
+                results.add((event.url, event.doc_id))
+        self.dictionaries.learn(self.connection, "result", results)
+        self.dictionaries.learn(self.connection, "query", queries)
 
     def _add_searches(self, events: Sequence[Stored]) -> list[SearchState]:
         arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Search)]
@@ -424,7 +467,7 @@ class Intake:
         self,
         key: tuple[bytes, bytes | None],
         arrived: Sequence[ClickState],
-        loaded: dict[int | None, ClickState],
+        loaded: Mapping[int, ClickState],
     ) -> Iterable[list[ClickState]]:
         rows = self.connection.execute(FIND_SAME_KEY, key).fetchall()
         stored = [loaded.get(row[0]) or self._stored_click(row) for row in rows]
@@ -645,15 +688,13 @@ class Intake:
 
     def _stored_search(self, row: tuple) -> SearchState:  # type: ignore[type-arg]
         reason = self.dictionaries.word(self.connection, row[21])
-        at = Dimensions(*row[3:11], row[2] // QUARTER_MS)
-        return SearchState(
-            row[0], row[1], row[2], at, *row[11:21], reason, *row[22:28], stored=True
-        )
+        at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
+        return SearchState(*(*row[:3], at, *row[11:21], reason, *row[22:28], True))
 
     def _stored_click(self, row: tuple) -> ClickState:  # type: ignore[type-arg]
-        at = Dimensions(*row[3:11], row[2] // QUARTER_MS)
+        at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
         reason, kind = (self.dictionaries.word(self.connection, term) for term in row[17:19])
-        return ClickState(row[0], row[1], row[2], at, *row[11:17], reason, kind, row[19])
+        return ClickState(*(*row[:3], at, *row[11:17], reason, kind, row[19]))
 
     def _dimensions(self, event: Search | Click) -> Dimensions:
         dictionaries = self.dictionaries
@@ -663,7 +704,8 @@ class Intake:
         if terms is None:
             terms = dictionaries.terms[words] = [self._term(word) for word in words]
         day = dictionaries.day(site, event.received_ms)
-        return Dimensions(site, day, *terms, 1 if event.robot else 0, event.received_ms // QUARTER_MS)
+        robot, quarter = int(bool(event.robot)), event.received_ms // QUARTER_MS
+        return Dimensions(*(site, day, *terms, robot, quarter))
 
     def _term(self, text: str) -> int:
         if not text:

@@ -177,9 +177,8 @@ class SQLiteReader:
         """Return the sums over the days asked for."""
         sums = [int(value) for value in self._rows(TOTALS, self._bind(asked))[0]]
         excluded = dict(self._rows(EXCLUDED, self._bind(asked)))
-        return Totals(
-            *sums[:5], sums[5] / BILLION, *sums[6:9], sums[9] / BILLION, sums[10], excluded
-        )
+        clicks = [*sums[6:9], sums[9] / BILLION, sums[10]]
+        return Totals(*(*sums[:5], sums[5] / BILLION, *clicks, excluded))  # type: ignore[arg-type]
 
     def daily(self, asked: Filter) -> list[DayRow]:
         """Return every day asked for, in order."""
@@ -202,7 +201,7 @@ class SQLiteReader:
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
         """Return the most clicked results."""
         rows = self._rows(TOP_RESULTS, self._bind(asked, limit))
-        return [ResultRow(*row[:4], _mean(row[4], row[5])) for row in rows]
+        return [ResultRow(*(*row[:4], _mean(row[4], row[5]))) for row in rows]
 
     def positions(self, asked: Filter) -> list[PositionRow]:
         """Return impressions and clicks by position, module by module."""
@@ -215,13 +214,13 @@ class SQLiteReader:
     def modules(self, asked: Filter) -> list[ModuleRow]:
         """Return impressions and clicks by module, most clicked first."""
         rows = self._rows(MODULES, self._bind(asked))
-        return [ModuleRow(*row[:3], _mean(row[3], row[4])) for row in rows]
+        return [ModuleRow(*(*row[:3], _mean(row[3], row[4]))) for row in rows]
 
     def live(self, limit: int) -> list[LiveRow]:
         """Return the last events as they were stored, newest first."""
         clicks = self._rows(LIVE_CLICKS, {"limit": limit})
         searches = self._rows(LIVE_SEARCHES, {"limit": limit})
-        rows = [LiveRow(ms, "click", *rest, reason or "counted") for ms, *rest, reason in clicks]
+        rows = [LiveRow(*(ms, "click", *rest, reason or "counted")) for ms, *rest, reason in clicks]
         rows += [
             LiveRow(ms, "search", site, query, None, None, None, reason or "counted")
             for ms, site, query, reason in searches
@@ -245,7 +244,7 @@ class SQLiteReader:
 
     def _queries(self, sql: str, asked: Filter, limit: int) -> list[QueryRow]:
         rows = self._rows(sql, self._bind(asked, limit))
-        return [QueryRow(*row[:7], _mean(row[7], row[8])) for row in rows]
+        return [QueryRow(*(*row[:7], _mean(row[7], row[8]))) for row in rows]
 
     def _bind(self, asked: Filter, limit: int = 0) -> dict[str, int | None]:
         words = (

@@ -1,0 +1,192 @@
+"""Who may import whom: only downwards, floor by floor; the table is the map of the package."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGE = CHECKOUT / "clickmw"
+
+#: Lowest floor first. A pattern is a socket: a new file of that folder needs no line here.
+FLOORS: tuple[tuple[str, str], ...] = (
+    ("ground", "errors forks html_grammar module_codes queries robots tables targets charts"),
+    ("values", "events rates scanner sites tokens visitors wording"),
+    ("contracts", "settings stores.base"),
+    ("rules", "counting journal rollups stores"),
+    ("services", "recorder drain stores._*"),
+    ("parts", "pages login filters metrics panels pictures compat stores.* templates"),
+    ("stations", "rewrite redirect assets health report compat.*"),
+    ("map", "routes"),
+    ("door", "middleware simulate terminal"),
+    ("install", "demo doctor"),
+    ("command line", "cli"),
+)
+STATIONS = FLOORS[6][1].split()
+
+#: Imports that break a floor and are known: each line is a debt, with the way to pay it.
+KNOWN = {
+    ("pages", "redirect"): "is_prefetch reads headers only: it belongs beside visitors.opted_out",
+}
+
+
+def module_name(path: Path) -> str:
+    """Return ``stores.base`` for ``clickmw/stores/base.py``; "" for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def floor_of(name: str) -> int | None:
+    """Return the number of the floor of a module; a pattern gives way to a name and a longer pattern."""
+    found = [
+        (pattern == name, len(pattern), number)
+        for number, (_title, patterns) in enumerate(FLOORS)
+        for pattern in patterns.split()
+        if fnmatch(name, pattern)
+    ]
+    return max(found)[2] if found else None
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Yield the dotted name of everything *path* imports, in functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write the import in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return our modules that *path* imports; "" stands for a name of the package itself."""
+    found = set()
+    for name in imported_names(path):
+        head, _, rest = name.partition(".")
+        if head == "clickmw":
+            found.add(rest if rest in MODULES else rest.rpartition(".")[0])
+    return found
+
+
+IMPORTS = {name: imported_modules(path) for name, path in MODULES.items() if name}
+
+
+def not_below(importer: str, imported: str) -> bool:
+    above, below = floor_of(importer), floor_of(imported)
+    return above is None or below is None or below >= above
+
+
+def test_every_module_has_a_floor() -> None:
+    assert [name for name in MODULES if name and floor_of(name) is None] == []
+
+
+def test_every_name_of_the_table_is_a_module() -> None:
+    names = [name for _title, names in FLOORS for name in names.split() if "*" not in name]
+    assert [name for name in names if name not in MODULES] == []
+
+
+def test_imports_go_downwards_only() -> None:
+    wrong = {
+        (importer, imported)
+        for importer, names in IMPORTS.items()
+        for imported in names
+        if imported and not_below(importer, imported)
+    }
+    assert wrong - set(KNOWN) == set()
+
+
+def test_no_known_debt_is_already_paid() -> None:
+    assert [pair for pair in KNOWN if pair[1] not in IMPORTS[pair[0]]] == []
+
+
+def test_modules_take_nothing_but_the_version_from_the_package_itself() -> None:
+    taken = {
+        (module, name)
+        for module, path in MODULES.items()
+        for name in imported_names(path)
+        if module and name.startswith("clickmw.") and name.count(".") == 1
+        if name.removeprefix("clickmw.") not in MODULES
+    }
+    assert {name for _module, name in taken} <= {"clickmw.__version__"}
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if any(fnmatch(n, s) for s in STATIONS)])
+def test_a_station_knows_the_contract_of_stores_and_no_store(name: str) -> None:
+    stores = {found for found in IMPORTS[name] if found.split(".")[0] == "stores"}
+    assert stores <= {"stores.base"}
+
+
+def test_only_the_store_itself_imports_its_parts() -> None:
+    importers = {
+        importer
+        for importer, names in IMPORTS.items()
+        if any(name.startswith("stores._") or name == "stores.sqlite" for name in names)
+    }
+    assert importers <= {"stores.sqlite"}
+
+
+def test_protocols_do_not_know_each_other() -> None:
+    for importer, names in IMPORTS.items():
+        if importer.startswith("compat."):
+            assert not [name for name in names if name.startswith("compat.")], importer
+
+
+def test_no_framework_is_imported() -> None:
+    tops = {name.split(".")[0] for path in MODULES.values() for name in imported_names(path)}
+    assert tops & {"flask", "django"} == set()
+
+
+def test_the_demo_site_knows_nothing_of_clickmw() -> None:
+    site = CHECKOUT / "examples" / "pydocs_search"
+    sources = [ast.parse(path.read_text(encoding="utf-8")) for path in site.glob("*.py")]
+    nodes = [node for source in sources for node in ast.walk(source)]
+    names = [a.name for node in nodes if isinstance(node, ast.Import) for a in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert [name for name in names if name.startswith("clickmw")] == []
+
+
+FOREIGN_REQUEST = """
+import sys
+from clickmw import ClickMW
+
+def host(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+application = ClickMW(host, secret="s" * 32, store=f"sqlite:///{sys.argv[1]}/clicks.db")
+environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "localhost"}
+assert b"".join(application(environ, lambda *_: None)) == b"hello"
+print(*sorted({"werkzeug", "jinja2", "click", "sqlite_utils"} & set(sys.modules)))
+"""
+
+
+def test_a_request_that_is_not_ours_loads_no_library_of_the_report(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FOREIGN_REQUEST, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+    assert (ran.stdout.split(), ran.stderr) == ([], "")
+
+
+BREAKS = {
+    "upward": ("errors", "from clickmw.recorder import Recorder", "recorder"),
+    "same floor": ("redirect", "from clickmw import rewrite", "rewrite"),
+    "in a function": ("tokens", "def f():\n    import clickmw.cli", "cli"),
+    "only for types": ("events", "if TYPE_CHECKING:\n    from clickmw.drain import Drain", "drain"),
+}
+
+
+@pytest.mark.parametrize(("importer", "source", "imported"), BREAKS.values(), ids=BREAKS)
+def test_the_walk_sees_an_import_that_breaks_a_floor(
+    importer: str, source: str, imported: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(source)
+    assert imported_modules(path) == {imported}
+    assert not_below(importer, imported)
