@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import secrets
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -44,14 +45,14 @@ def run_demo(port: int, visits: int, *, seed: int, once: bool, as_json: bool) ->
 
 
 def _site(folder: Path) -> tuple[Application, Any]:
-    prepare: Any = import_module("clickmw.pydocs_search.index").prepare
-    make_site: Any = import_module("clickmw.pydocs_search.site").make_site
+    index_module: Any = import_module("clickmw.pydocs_search.index")
+    site_module: Any = import_module("clickmw.pydocs_search.site")
     click.echo("Reading the documentation of this Python …", err=True)
     try:
-        index = prepare(folder)
+        index = index_module.prepare(folder)
     except RuntimeError as error:  # SQLite without full-text search
         raise click.ClickException(str(error)) from error
-    return make_site(index), index
+    return site_module.make_site(index), index
 
 
 def _show(door: Door, address: str, visits: int, seed: int, once: bool, as_json: bool) -> int:
@@ -90,9 +91,7 @@ def _print_outcome(door: Door, outcome: Report, as_json: bool) -> int:
 
 def run_visits(address: str, visits: int, seed: int) -> Report:
     """Send the visitors, with a progress bar on a terminal."""
-    to_stderr = click.get_text_stream("stderr")
-    progress: Any = click.progressbar(length=visits, label="Visitors", file=to_stderr)
-    with progress as bar:
+    with click.progressbar(length=visits, label="Visitors", file=sys.stderr) as bar:
         return simulate(address, visits, seed=seed, progress=bar.update)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import a2b_base64
 from typing import Any, NamedTuple
 
 from clickmw.errors import BadEvent
@@ -92,6 +93,7 @@ class Search(NamedTuple):
 
 Event = Click | Search
 
+_FROM_URL = str.maketrans("-_", "+/")
 _CLICK_HEAD = Click._fields.index("kind")
 _CLICK_TAIL = tuple(Click._field_defaults[name] for name in Click._fields[_CLICK_HEAD:])
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -139,4 +141,4 @@ def query_id_bytes(query_id: str) -> bytes:
 
 def issued_ms(query_id: str) -> int:
     """Return when *query_id* was made, in milliseconds since 1970 UTC."""
-    return int.from_bytes(urlsafe_b64decode(query_id[:8]))
+    return int.from_bytes(a2b_base64(query_id[:8].translate(_FROM_URL)))

@@ -173,7 +173,8 @@ class ClickMW:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        return self.door(environ, start_response)
+        door = self._door or self.door
+        return door(environ, start_response)
 
     @property
     def door(self) -> Door:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
+from urllib.parse import unquote
 
 from clickmw.errors import BadToken
 from clickmw.events import Click, issued_ms
@@ -86,7 +87,7 @@ class Redirect:
         outside = trouble == "host" and problem(target.location) is None
         if trouble and not outside:
             self.recorder.tally("rejected.bad_link")
-            return _page(start_response, "400 Bad Request", BAD_LINK)
+            return _page(environ, start_response, "400 Bad Request", BAD_LINK)
         if is_prefetch(environ):
             self.recorder.tally("prefetch")
             start_response("425 Too Early", [*_ALWAYS, _LENGTH_0])
@@ -173,19 +174,21 @@ def _token(environ: Environ, skip: int) -> str:
     token = path[skip:]
     if not token and environ.get("QUERY_STRING", "").startswith("t="):
         # Servers that refuse long path segments get the token as a parameter.
-        token = environ["QUERY_STRING"][2:]
+        token = unquote(environ["QUERY_STRING"][2:].partition("&")[0])
     return token
 
 
-def _page(start_response: StartResponse, status: str, body: bytes) -> Iterable[bytes]:
+def _page(
+    environ: Environ, start_response: StartResponse, status: str, body: bytes
+) -> Iterable[bytes]:
     start_response(status, [*_PAGE, ("Content-Length", str(len(body)))])
-    return [body]
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
 
 def _naming_page(environ: Environ, start_response: StartResponse, location: str) -> Iterable[bytes]:
     host = host_of(location) or environ.get("HTTP_HOST", "this site")
     body = NAMING.format(host=escape(host), location=escape(location)).encode()
-    return _page(start_response, "200 OK", body)
+    return _page(environ, start_response, "200 OK", body)
 
 
 def _origin(url: str) -> str:

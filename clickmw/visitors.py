@@ -75,10 +75,9 @@ def opted_out(environ: Mapping[str, Any]) -> bool:
 
 def visitor_id(salt: bytes, site: str, address: str, agent: str) -> str:
     """Return 16 hex digits that stand for one visitor of one site while *salt* is in use."""
-    parts = [
-        part.encode("utf-8", "surrogatepass") for part in (site, address_prefix(address), agent)
-    ]
-    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    prefix = address_prefix(address)
+    # The lengths say where a part ends, so that no two visitors make the same text.
+    framed = f"{len(site)} {len(prefix)} {site}{prefix}{agent}".encode("utf-8", "surrogatepass")
     return blake2b(framed, digest_size=8, key=salt, person=b"clickmw.visitor").hexdigest()
 
 

@@ -188,7 +188,7 @@ def test_one_late_search_leads_to_the_decisions_of_one_walk(
 # -- through the store ---------------------------------------------------------------------------
 
 IN_STORE = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -170,10 +170,9 @@ def _searches_out_of_rule(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
 def _clicks_out_of_rule(rows: Iterable[tuple[Any, ...]], window_ms: int) -> Iterator[str]:
     for key, group in groupby(rows, key=lambda row: row[:5]):
         clicks = list(group)
-        if key[1] is None and key[3] is None and clicks[0][7]:
-            continue  # a shared page tells nobody apart without a visitor or a view
-        for row, counts in zip(
-            clicks, decide_clicks([c[5] for c in clicks], window_ms), strict=True
-        ):
+        # A shared page tells nobody apart without a visitor or a view.
+        nameless = key[1] is None and key[3] is None and clicks[0][7]
+        decisions = decide_clicks([c[5] for c in clicks], 0 if nameless else window_ms)
+        for row, counts in zip(clicks, decisions, strict=True):
             if counts != (row[6] == ""):
                 yield f"a click of search {row[0].hex()} at {row[5]} stands as {row[6] or 'counted'}"

@@ -432,7 +432,8 @@ class Intake:
         if search.prefetched and not search.activated and click.reason != "robot":
             self._touch_search(search)
             search.activated = 1
-            search.reason = search.reason if search.visitor else ""
+            if search.reason == "prefetch" and not search.visitor:
+                search.reason = ""
 
     def _join_waiting_clicks(self, fresh: Sequence[SearchState]) -> None:
         rows = self._find(FIND_WAITING, [state.query_id for state in fresh])
@@ -440,6 +441,8 @@ class Intake:
             click = self._stored_click(row)
             self._touch_click(click)
             self._join(click, self.searches[click.query_id or b""])
+            if click.reason == "duplicate" and not self._has_key(click):
+                self._set_duplicate(click, "")
             self.clicks.append(click)
 
     # -- who counts ------------------------------------------------------------------------------
