@@ -343,5 +343,5 @@ def pending(folder: Path, marks: dict[str, tuple[int, int]]) -> int:
     count = 0
     for path in segment_paths(folder):
         with contextlib.suppress(OSError):
-            count += tail(path, marks.get(path.stem, (0, 0))[0]).pending
+            count += tail(path, *marks.get(path.stem, (0, 0))).pending
     return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
 from typing import Any, NamedTuple
@@ -91,9 +92,28 @@ class Search(NamedTuple):
     session: str = ""
 
 
-Event = Click | Search
+class View(NamedTuple):
+    """Somebody really looks at a page that was kept by a cache or fetched in advance.
+
+    ``query_id`` is that of the page, ``view_id`` this view's own, of the same form.
+    """
+
+    received_ms: int
+    site: str
+    query_id: str
+    view_id: str
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "beacon"
+    trust: str = "signed"
+
+
+Event = Click | Search | View
 
 _FROM_URL = str.maketrans("-_", "+/")
+_QUERY_ID = re.compile(r"[A-Za-z0-9_-]{16}")
 _CLICK_HEAD = Click._fields.index("kind")
 _CLICK_TAIL = tuple(Click._field_defaults[name] for name in Click._fields[_CLICK_HEAD:])
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -108,7 +128,7 @@ def _fields(event: Event) -> tuple[Any, ...]:
     if isinstance(event, Click):
         # Most clicks need the first fields only; the defaults come back when they are read.
         return ("c", *(event[:_CLICK_HEAD] if event[_CLICK_HEAD:] == _CLICK_TAIL else event))
-    return ("s", *event)
+    return ("v" if isinstance(event, View) else "s", *event)
 
 
 def decode_event(fields: list[Any]) -> Event:
@@ -116,6 +136,8 @@ def decode_event(fields: list[Any]) -> Event:
     letter, *values = fields
     if letter == "c":
         return Click(*values[: len(Click._fields)])
+    if letter == "v":
+        return View(*values[: len(View._fields)])
     if letter != "s":
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
     values = values[: len(Search._fields)]
@@ -137,6 +159,11 @@ def query_id_bytes(query_id: str) -> bytes:
     if len(raw) != 12:
         raise BadEvent("a query id is 16 characters of A-Z a-z 0-9 - _")
     return raw
+
+
+def is_query_id(text: str) -> bool:
+    """Tell whether *text* has the form of a query id."""
+    return _QUERY_ID.fullmatch(text) is not None
 
 
 def issued_ms(query_id: str) -> int:

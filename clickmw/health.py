@@ -73,7 +73,7 @@ def _journal_beyond(folder: Path, marks: Mapping[str, tuple[int, int]]) -> tuple
         taken, running = marks.get(path.stem, (0, 0))
         with contextlib.suppress(OSError):
             size += path.stat().st_size
-            rest = tail(path, taken)
+            rest = tail(path, taken, running)
             received += max(rest.running - running, 0)
             waiting += rest.pending
     return received, waiting, size

@@ -16,6 +16,7 @@ import errno
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import threading
@@ -37,6 +38,15 @@ FORMAT_VERSION = 1
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_AGE_S = 600.0
 SUFFIX = ".clicks"
+#: An event's id has one byte for its place in the record.
+RECORD_EVENTS = 256
+#: How far a segment may grow, or how long it may be full, before the folder is measured again.
+MEASURE_BYTES = 262_144
+MEASURE_S = 0.2
+#: What a new segment's header and a record's own fields can take, at most.
+HEADER_BYTES = 512
+#: An empty segment this old was left by a writer that died before its first byte.
+STILLBORN_S = 60.0
 #: Tallies that are part of ``received``; the others (rejected, prefetch) never became events.
 RECEIVED_TALLIES = ("opted_out", "dropped.")
 
@@ -68,12 +78,30 @@ class Journal:
         self._lock = threading.Lock()
         self._file = -1
         self._name = ""
-        self._size = self._running = self._checked_size = self._other_bytes = 0
-        self._expires = 0.0
+        self._size = self._running = self._other_bytes = 0
+        self._measured_size = -MEASURE_BYTES - 1
+        self._measure_again = self._expires = 0.0
 
     def write(self, events: tuple[Event, ...]) -> bool:
-        """Append *events* as one record; False when the disk or the size cap refused it."""
-        return self._append(encode_events(events), len(events))
+        """Append *events* as one record; False when not all could be kept."""
+        if len(events) > RECORD_EVENTS:
+            rest = events[RECORD_EVENTS:]
+            return self.write(events[:RECORD_EVENTS]) & self.write(rest)
+        try:
+            body = encode_events(events)
+        except (TypeError, ValueError) as error:
+            return self._write_apart(events, error)
+        return self._append(body, len(events))
+
+    def _write_apart(self, events: tuple[Event, ...], error: Exception) -> bool:
+        """Keep what can be kept of *events*: at least one of them is no JSON."""
+        if len(events) > 1:
+            return min([self.write((event,)) for event in events])
+        self.tally("dropped.unwritable")
+        warn_once_a_minute(
+            "unwritable", "clickmw: an event was dropped, its values are not JSON: %s", error
+        )
+        return False
 
     def tally(self, name: str, count: int = 1) -> None:
         """Count something that is not journalled itself; kept until :meth:`write_tallies`."""
@@ -101,10 +129,12 @@ class Journal:
     def _append(self, body: str, count: int, *, refusable: bool = True) -> bool:
         with self._lock:
             try:
+                if self._is_full(len(body)):
+                    # Once the drain has taken it in there is room again.
+                    self._close_segment()
+                    return self._refuse("journal_full", count, refusable)
                 if self._file < 0 or self._size > SEGMENT_BYTES or time.monotonic() > self._expires:
                     self._open_segment()
-                if self._is_full():
-                    return self._refuse("journal_full", count, refusable)
                 self._write_line(body, count)
             except OSError as error:
                 return self._refuse(_reason(error), count, refusable, error)
@@ -119,13 +149,19 @@ class Journal:
             if written != len(record):
                 raise OSError(errno.ENOSPC, "the record did not fit")
         except OSError:
-            # Nothing may stand between two records but another record.
-            os.ftruncate(self._file, self._size)
+            self._cut_off()
             raise
         self._size += written
         self._running += count
         if self.durable:
             self._sync()
+
+    def _cut_off(self) -> None:
+        """Take back what was written of a record: nothing may stand between two but another."""
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError:
+            self._close_segment()
 
     def _sync(self) -> None:
         try:
@@ -144,26 +180,27 @@ class Journal:
         if tallied and count:
             name = f"dropped.{reason}"
             self._tallies[name] = self._tallies.get(name, 0) + count
-        if error is not None:
-            warn_once_a_minute(
-                reason,
-                "clickmw: the journal %s cannot be written: %s. The site works; "
-                "events are counted as dropped. Run: clickmw doctor",
-                self.folder,
-                error,
-            )
+        warn_once_a_minute(
+            reason,
+            "clickmw: the journal %s cannot be written: %s. The site works; "
+            "events are counted as dropped. Run: clickmw doctor",
+            self.folder,
+            error or f"it holds {self.max_bytes} bytes that no drain has moved to the store",
+        )
         return False
 
-    def _is_full(self) -> bool:
-        if self._size - self._checked_size > 262_144 or not self._checked_size:
-            self._checked_size = self._size
-            sizes = (
-                path.stat().st_size
-                for path in segment_paths(self.folder)
-                if path.stem != self._name
+    def _is_full(self, length: int) -> bool:
+        needed = self._size + length + HEADER_BYTES
+        full = self._other_bytes + needed > self.max_bytes
+        grown = self._size - self._measured_size > MEASURE_BYTES
+        if grown or (full and time.monotonic() > self._measure_again):
+            self._measured_size = self._size
+            self._measure_again = time.monotonic() + MEASURE_S
+            self._other_bytes = sum(
+                _size_of(path) for path in segment_paths(self.folder) if path.stem != self._name
             )
-            self._other_bytes = sum(sizes)
-        return self._other_bytes + self._size > self.max_bytes
+            full = self._other_bytes + needed > self.max_bytes
+        return full
 
     def _open_segment(self) -> None:
         self._close_segment()
@@ -171,13 +208,18 @@ class Journal:
         now_ms = time.time_ns() // 1_000_000
         name = f"{now_ms}-{secrets.token_hex(5)}"
         path = self.folder / (name + SUFFIX)
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        _live_here.add(name)
-        lock(file)
-        self._file, self._name, self._size, self._running = file, name, 0, 0
-        self._checked_size = 0
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        self._name = name
         self._expires = time.monotonic() + SEGMENT_AGE_S
-        self._write_line(json.dumps(_header(now_ms)), 0)
+        _live_here.add(name)
+        try:
+            # No drain looks at an empty segment: once it has a header, its lock says whether we live.
+            lock(self._file)
+            self._write_line(json.dumps(_header(now_ms)), 0)
+        except OSError:
+            self._close_segment()
+            path.unlink(missing_ok=True)
+            raise
         if self.durable:
             sync_folder(self.folder)
 
@@ -185,7 +227,9 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             _live_here.discard(self._name)
-        self._file = -1
+        self._file, self._name = -1, ""
+        self._size = self._running = 0
+        self._measured_size = -MEASURE_BYTES - 1
 
     def _leave_to_parent(self) -> None:
         """In a forked child: let go of the parent's segment without ending the parent's lock."""
@@ -253,19 +297,33 @@ class Tail(NamedTuple):
     pending: int
 
 
+_SEGMENT_NAME = re.compile(r"\d{1,15}-[0-9a-f]{10}" + re.escape(SUFFIX))
+
+
 def segment_paths(folder: Path) -> list[Path]:
     """Return the segments of *folder*, oldest first."""
     try:
-        names = [entry.path for entry in os.scandir(folder) if entry.name.endswith(SUFFIX)]
+        names = [name for name in os.listdir(folder) if _SEGMENT_NAME.fullmatch(name)]
     except OSError:
         return []
-    return [Path(name) for name in sorted(names)]
+    return [folder / name for name in sorted(names)]
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a segment; 0 when the drain has just removed it."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def is_sealed(path: Path) -> bool:
     """Tell whether the writer of the segment at *path* is gone: it will not grow any more."""
     if path.stem in _live_here:
         return False
+    status = path.stat()
+    if status.st_size == 0:  # its writer may not have locked it yet
+        return time.time() - status.st_mtime > STILLBORN_S
     if os.name != "posix":
         return True
     file = os.open(path, os.O_RDONLY)
@@ -307,16 +365,27 @@ def read_records(path: Path, start: int, *, most: int, sealed: bool) -> list[Rec
     return records
 
 
-def tail(path: Path, start: int) -> Tail:
-    """Return the size of the segment at *path* and what its records past *start* account for."""
-    running = pending = 0
-    end = start
+def tail(path: Path, start: int, running: int = 0) -> Tail:
+    """Return the size of the segment at *path* and what its records past *start* account for.
+
+    *running* is the writer's count at *start*. What damage has taken waits too: the drain will
+    count it as torn.
+    """
+    latest, end = running, start
     for offset, line in _lines(path, start):
-        parts = line.split(b" ", 3)
-        if line.endswith(b"\n") and len(parts) == 4 and crc32(line[9:]) == int(parts[0], 16):
-            running, pending = int(parts[1]), pending + int(parts[2])
-            end = offset + len(line)
-    return Tail(end, running, pending)
+        counted = _running_count(line)
+        if counted is not None:
+            latest, end = counted, offset + len(line)
+    return Tail(end, latest, max(latest - running, 0))
+
+
+def _running_count(line: bytes) -> int | None:
+    """Return the writer's count in a record's *line*, None for a damaged one."""
+    try:
+        checksum, running, _rest = line.split(b" ", 2)
+        return int(running) if crc32(line[9:]) == int(checksum, 16) else None
+    except ValueError:
+        return None
 
 
 def _lines(path: Path, start: int) -> Iterator[tuple[int, bytes]]:

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from clickmw.beacon import Beacon
 from clickmw.drain import BREATH_S, WORKER_BATCH, Worker
 from clickmw.errors import ClickMWError
 from clickmw.journal import Journal
@@ -53,7 +54,8 @@ class Door:
         self.worker = Worker(drain, self.journal, lambda: salts.forget(today=now_ms() // DAY_MS))
         self.recorder.on_write = self.worker.on_write
         redirect = Redirect(settings, self.recorder, self.signer)
-        self.routes = Routes(settings, redirect, self.journal, self.worker, self.store)
+        beacon = Beacon(settings, self.recorder, self.signer)
+        self.routes = Routes(settings, redirect, beacon, self.journal, self.worker, self.store)
         self.rewriting = Rewriting(app, settings, self.recorder, self.signer)
         self._ours = settings.prefix + "/"
         self._plain = self.rewriting.plain

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from clickmw.errors import BadToken
-from clickmw.events import Click, issued_ms
+from clickmw.events import Click, is_query_id, issued_ms
 from clickmw.recorder import Recorder, now_ms
 from clickmw.settings import Settings
 from clickmw.targets import host_of, problem
@@ -22,6 +22,7 @@ StartResponse = Callable[..., Any]
 Environ = dict[str, Any]
 
 MAX_AGE_MS = 30 * 86_400_000
+VIEW_SKEW_MS = 2 * 86_400_000
 PREFETCH_HEADERS = (
     "HTTP_SEC_PURPOSE",
     "HTTP_X_SEC_PURPOSE",
@@ -146,6 +147,8 @@ class Redirect:
                 "signed",
                 _referrer_host(environ),
                 _user_activated(environ),
+                "result",
+                view_id(environ),
             )
         )
 
@@ -164,6 +167,18 @@ class Redirect:
             return fetched_from in ("same-origin", "same-site")
         host: str = environ.get("HTTP_HOST", "")
         return host != "" and origin.partition("://")[2] == host.lower()
+
+
+def view_id(environ: Environ) -> str:
+    """Return the view that the snippet put on a link of a shared page: ``?v=`` and 16 characters.
+
+    A view from another day than ours is no view: its time is part of a key that sorts by time.
+    """
+    query: str = environ.get("QUERY_STRING", "")
+    if not query:
+        return ""
+    found = query.rpartition("v=")[2]
+    return found if is_query_id(found) and abs(issued_ms(found) - now_ms()) < VIEW_SKEW_MS else ""
 
 
 _LENGTH_0 = ("Content-Length", "0")

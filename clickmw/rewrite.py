@@ -20,8 +20,10 @@ from urllib.parse import parse_qs
 from clickmw.journal import warn_once_a_minute
 from clickmw.pages import Listing, ResultPage
 from clickmw.recorder import Recorder
+from clickmw.redirect import is_prefetch
 from clickmw.scanner import KEEP, Container, Link, Scanner, ScanRule, charset_is_safe
 from clickmw.settings import Settings
+from clickmw.sites import Rule
 from clickmw.tokens import LinkSigner
 
 Environ = dict[str, Any]
@@ -37,6 +39,7 @@ _MOST_PATHS = 4096
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:\-]+)""")
 #: Validators and digests that speak of bytes which are no longer sent.
 _SPENT = frozenset(("content-md5", "digest", "repr-digest", "content-digest", "accept-ranges"))
+_TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 
 
 class Rewriting:
@@ -49,10 +52,14 @@ class Rewriting:
         self.settings = settings
         self.recorder = recorder
         self.signer = signer
+        self.rules: dict[str, list[Rule]] = {}
+        for rule in settings.rules:
+            # A server hands a path on decoded, one character a byte.
+            self.rules.setdefault(rule.path.encode().decode("latin-1"), []).append(rule)
         #: Paths whose answers were no pages: the next request there is handed on at once.
         self.plain: set[str] = set()
         #: Paths that carried results: there, only encodings that we can read are offered inwards.
-        self.carriers: set[str] = {rule.path for rule in settings.rules}
+        self.carriers = set(self.rules)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request of the host."""
@@ -75,6 +82,7 @@ class Rewriting:
 
     def note_carrier(self, path: str) -> None:
         """Remember a path whose answer carried results."""
+        self.plain.discard(path)
         if len(self.carriers) < _MOST_PATHS:
             self.carriers.add(path)
 
@@ -102,7 +110,7 @@ class Answer:
         self._sent = False
         self._whole: list[bytes] = []
         self._links: PageLinks | None = None
-        self._stream: Stream | None = None
+        self._stream: Stream | GzipStream | None = None
         self._write: Callable[[bytes], object] = _not_started
 
     # -- the start -------------------------------------------------------------------------------
@@ -111,9 +119,9 @@ class Answer:
         self, status: str, headers: Headers, exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], object]:
         """Take the host's start; the server hears of it now, or when a whole page is ready."""
-        if self._sent and exc_info:
-            return self._start(status, headers, exc_info)
         self._status, self._headers, self._exc_info = status, headers, exc_info
+        if self._sent:
+            return self._start_over(status, headers)
         self._whole = []
         self._mode = self._judge(status, headers)
         if self._mode == "whole":
@@ -131,9 +139,24 @@ class Answer:
             return self._start(status, headers)
         return self._start(status, headers, self._exc_info)
 
+    def _start_over(self, status: str, headers: Headers) -> Callable[[bytes], object]:
+        """Hand on a second start; the server raises when it has sent something of the first."""
+        write = self._start_now(status, headers)
+        self._mode, self._links, self._stream = "pass", None, None
+        return write
+
     def _judge(self, status: str, headers: Headers) -> str:
-        """Return "pass", "whole" or "stream"; only a readable page of status 200 is touched."""
-        found = {name.lower(): value for name, value in headers}
+        """Return "pass", "weak", "whole" or "stream"; a fault of ours lets the answer pass."""
+        self._links = self._stream = None
+        try:
+            return self._kind(status, _by_name(headers))
+        except Exception as error:
+            _failed(error)
+            self._links = self._stream = None
+            return "pass"
+
+    def _kind(self, status: str, found: dict[str, str]) -> str:
+        """Tell what to do with an answer; only a readable page of status 200 is touched."""
         kind = found.get("content-type", "").lower()
         if not kind.startswith(("text/html", "application/xhtml+xml")):
             return self._judge_no_page(status, found)
@@ -148,15 +171,17 @@ class Answer:
             return "pass"
         self._links = PageLinks(self, found, charset[1] if charset else "utf-8")
         length = found.get("content-length", "")
-        if length.isdigit() and int(length) <= WHOLE_BYTES:
+        if length.isdecimal() and int(length) <= WHOLE_BYTES:
             return "whole"
-        self._stream = Stream(self._links.scanner, encoding == "gzip")
+        stream = Stream(self._links.scanner)
+        self._stream = GzipStream(stream) if encoding == "gzip" else stream
         return "stream"
 
     def _judge_no_page(self, status: str, found: dict[str, str]) -> str:
-        if status.startswith("304") and self.path in self.rewriting.carriers:
-            return "weak"
-        if "content-type" in found and status.startswith("200"):
+        if self.path in self.rewriting.carriers:
+            return "weak" if status.startswith("304") else "pass"
+        told = "clickmw.pages" in self.environ
+        if "content-type" in found and status.startswith("200") and not told:
             self.rewriting.note_plain(self.path)
         return "pass"
 
@@ -215,8 +240,9 @@ class Answer:
         try:
             if not links.is_gzip:
                 return links.scanner.whole(original)
-            page = zlib.decompressobj(31).decompress(original, WHOLE_BYTES + 1)
-            if len(page) > WHOLE_BYTES:
+            inflate = zlib.decompressobj(31)
+            page = inflate.decompress(original, WHOLE_BYTES)
+            if not inflate.eof or inflate.unused_data:  # too long, cut off, or several members
                 return original
             changed = links.scanner.whole(page)
             return original if changed is page else gzip.compress(changed, GZIP_LEVEL, mtime=0)
@@ -267,40 +293,74 @@ class Body:
 class Stream:
     """A page that is rewritten while it is sent; after a failure its bytes pass unchanged."""
 
-    def __init__(self, scanner: Scanner, is_gzip: bool) -> None:
+    def __init__(self, scanner: Scanner) -> None:
         self._scanner: Scanner | None = scanner
-        self._inflate = zlib.decompressobj(31) if is_gzip else None
-        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31) if is_gzip else None
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be sent now."""
-        if self._inflate is None or self._deflate is None:
-            return self._scan(chunk)
-        page = self._scan(self._inflate.decompress(chunk))
-        return (
-            self._deflate.compress(page) + self._deflate.flush(zlib.Z_SYNC_FLUSH) if page else b""
-        )
-
-    def close(self) -> bytes:
-        """Return what was held back."""
-        rest = self._rest()
-        if self._inflate is None or self._deflate is None:
-            return rest
-        rest = self._scan(self._inflate.flush()) + self._rest() + rest
-        return self._deflate.compress(rest) + self._deflate.flush()
-
-    def _scan(self, page: bytes) -> bytes:
-        if self._scanner is None or not page:
-            return page
+        if self._scanner is None or not chunk:
+            return chunk
         try:
-            return self._scanner.feed(page)
+            return self._scanner.feed(chunk)
         except Exception as error:
             _failed(error)
             scanner, self._scanner = self._scanner, None
             return scanner.unsent()
 
-    def _rest(self) -> bytes:
+    def close(self) -> bytes:
+        """Return what was held back."""
         return self._scanner.close() if self._scanner else b""
+
+
+class GzipStream:
+    """A packed page that is unpacked, rewritten and packed again while it is sent.
+
+    What only says it is gzip passes; what is damaged or cut off ends without an end, so that its
+    reader notices.
+    """
+
+    def __init__(self, page: Stream) -> None:
+        self._page = page
+        self._inflate = zlib.decompressobj(31)
+        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
+        self._packed = b""  # all there was before the first byte of the page
+        self._begun = self._broken = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be sent now."""
+        if self._broken:
+            return b"" if self._begun else chunk
+        if not self._begun:
+            self._packed += chunk
+        try:
+            page = self._unpacked(chunk)
+        except zlib.error as error:
+            _failed(error)
+            self._broken = True
+            return b"" if self._begun else self._packed
+        if not page:
+            return b""
+        self._begun = True
+        page = self._page.feed(page)
+        return self._deflate.compress(page) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+    def close(self) -> bytes:
+        """Return what was held back."""
+        if not self._begun:
+            return b"" if self._broken else self._packed
+        is_complete = self._inflate.eof and not self._broken
+        end = zlib.Z_FINISH if is_complete else zlib.Z_SYNC_FLUSH
+        return self._deflate.compress(self._page.close()) + self._deflate.flush(end)
+
+    def _unpacked(self, chunk: bytes) -> bytes:
+        """Return the page in *chunk*, member after member; browsers ignore what is none."""
+        pages = []
+        while chunk and not (self._inflate.eof and not chunk.startswith(b"\x1f")):
+            if self._inflate.eof:
+                self._inflate = zlib.decompressobj(31)
+            pages.append(self._inflate.decompress(chunk))
+            chunk = self._inflate.unused_data
+        return b"".join(pages)
 
 
 class PageLinks:
@@ -322,7 +382,7 @@ class PageLinks:
         self._clean: bool | None = None
 
     def _rules(self) -> list[ScanRule]:
-        self._own_rules = [rule for rule in self.rewriting.settings.rules if rule.path == self.path]
+        self._own_rules = self.rewriting.rules.get(self.path, [])
         return [
             ScanRule(rule.container, rule.item, rule.link, rule.module) for rule in self._own_rules
         ]
@@ -332,7 +392,9 @@ class PageLinks:
         if not settings.inject_snippet:
             return b""
         address = f"{self.environ.get('SCRIPT_NAME', '')}{settings.prefix}/clickmw.js"
-        return f'<script async src="{address}"></script>'.encode()
+        view = "shared" if self.page.shared else "prefetched" if is_prefetch(self.environ) else ""
+        mark = f' data-view="{view}"' if view else ""
+        return f'<script async src="{address}"{mark}></script>'.encode()
 
     def _sign(self, link: Link) -> str | None:
         listing = self._listing(link.container)
@@ -443,12 +505,19 @@ def _must_stay(headers: dict[str, str]) -> bool:
 def _offer_readable(environ: Environ) -> None:
     """Ask the host for what can be rewritten: gzip or nothing, and the whole page."""
     if "HTTP_ACCEPT_ENCODING" in environ:
-        accepts_gzip = re.search(
-            r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", environ["HTTP_ACCEPT_ENCODING"]
-        )
+        accepts_gzip = _TAKES_GZIP.search(environ["HTTP_ACCEPT_ENCODING"])
         environ["HTTP_ACCEPT_ENCODING"] = "gzip" if accepts_gzip else "identity"
     environ.pop("HTTP_RANGE", None)
     environ.pop("HTTP_IF_RANGE", None)
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    """Return lower-case name → value; what stands in several headers is one list."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
 
 
 def _rewritten_headers(headers: Headers) -> Headers:

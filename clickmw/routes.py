@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from clickmw.assets import asset_of, serve_asset
+from clickmw.beacon import Beacon
 from clickmw.drain import Drain, Worker
 from clickmw.errors import StoreError
 from clickmw.health import read_health
@@ -31,10 +32,17 @@ class Routes:
     """Answer everything below ``{prefix}``; the report's libraries are loaded by its first reader."""
 
     def __init__(
-        self, settings: Settings, redirect: Redirect, journal: Journal, worker: Worker, store: Store
+        self,
+        settings: Settings,
+        redirect: Redirect,
+        beacon: Beacon,
+        journal: Journal,
+        worker: Worker,
+        store: Store,
     ) -> None:
         self.settings = settings
         self.redirect = redirect
+        self.beacon = beacon
         self.journal = journal
         self.worker = worker
         self.store = store
@@ -46,6 +54,8 @@ class Routes:
         path = environ["PATH_INFO"][len(self.settings.prefix) + 1 :]
         if path.startswith("r/"):
             return self._closing(self.redirect(environ, start_response))
+        if path == "e":
+            return self._closing(self.beacon(environ, start_response))
         if path == "report" or path.startswith("report/"):
             return self.report(environ, start_response)
         if path == "health":

@@ -67,7 +67,9 @@ class LinkSigner(Signer):
     def sign_link(self, target: LinkTarget) -> str:
         """Return the token of *target*, all of it safe in a path segment and in an attribute."""
         site, query_id, position, module_code, item, location = target
-        payload = f"{_cover(site)};{query_id};{position or ''};{module_code};{_cover(item)};{_cover(location)}"
+        # Only the last part may hold colons.
+        item = _cover(item).replace(":", ",3A.") if item else ""
+        payload = f"{site}:{query_id}:{position or ''}:{module_code}:{item}:{_cover(location)}"
         return f"{payload}.{self.signature(payload.encode(), self._newest_first[0]).decode()}"
 
     def read_link(self, token: str) -> LinkTarget:
@@ -84,12 +86,12 @@ class LinkSigner(Signer):
 
 
 def _read_payload(payload: str) -> LinkTarget:
-    parts = payload.split(";", 5)
+    parts = payload.split(":", 5)
     if len(parts) != 6:
         raise BadToken("the link was signed for another purpose")
     site, query_id, position, module_code, item, location = parts
     return LinkTarget(
-        _uncover(site),
+        site,
         query_id,
         int(position) if position else None,
         module_code,

@@ -181,5 +181,5 @@ def run_python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
         if process.poll() is None:
             process.kill()
         process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            pipe.close()

@@ -109,7 +109,9 @@ def _kept(table: str) -> str:
 WRONGLY_CLICKED = f"""
 -- One row: how many counted searches are wrong about having been clicked.
 SELECT count(*) FROM search WHERE drop_reason = 0 AND clicked <> EXISTS (
-  SELECT 1 FROM search AS own JOIN click ON click.query_id = own.query_id
+  SELECT 1 FROM search AS own
+    JOIN click ON click.query_id = coalesce(own.viewed, own.query_id)
+     AND click.view_id IS iif(own.viewed IS NULL, NULL, own.query_id)
     JOIN term AS kind ON kind.id = click.kind
    WHERE own.query_id IN (SELECT search.query_id UNION ALL
                           SELECT query_id FROM search AS belonging WHERE belonging.first_query_id = search.query_id)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from clickmw.counting import (
@@ -23,7 +24,7 @@ from clickmw.counting import (
     decide_searches,
     first_undecided,
 )
-from clickmw.events import Click, Search, query_id_bytes
+from clickmw.events import Click, Event, Search, View, query_id_bytes
 from clickmw.events import Shown as ShownResult
 from clickmw.rollups import QUARTER_MS, TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores.base import Stored, StoreOptions
@@ -59,6 +60,7 @@ class SearchState:
     activated: int
     reason: str
     first: bytes | None
+    viewed: bytes | None
     own_clicks: int
     own_best: int | None
     clicked: int
@@ -202,7 +204,7 @@ _FIND_MANY = {
 _SEARCH_COLUMNS = (
     "query_id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
     " total_hits, offset, tag, kind, visitor, session, shared, prefetched, activated, drop_reason,"
-    " first_query_id, own_clicks, own_best, clicked, best_position, impressions"
+    " first_query_id, viewed, own_clicks, own_best, clicked, best_position, impressions"
 )
 _CLICK_COLUMNS = (
     "id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
@@ -231,14 +233,15 @@ SELECT query_id, own_clicks, own_best FROM search WHERE first_query_id = ?
 RECOUNT_OWN = """
 -- One row: the counted clicks on one page within a day of it, and the best position among them.
 SELECT count(*), min(position) FROM click
- WHERE query_id = :query_id AND drop_reason = 0 AND kind = :kind AND received_ms < :horizon_ms
+ WHERE query_id = :query_id AND view_id IS :view_id AND drop_reason = 0 AND kind = :kind
+   AND received_ms < :horizon_ms
 """
 ADD_SEARCH = """
 -- One row per search.
 INSERT INTO search (query_id, event_id, received_ms, site, day, device, language, profile, source,
   trust, robot, query, total_hits, offset, tag, kind, visitor, session, shared, prefetched, activated,
-  drop_reason, first_query_id, own_clicks, own_best, clicked, best_position, impressions)
-VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+  drop_reason, first_query_id, viewed, own_clicks, own_best, clicked, best_position, impressions)
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 """
 CHANGE_SEARCH = """
 -- One row per search whose standing changed.
@@ -258,7 +261,7 @@ VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 """
 CHANGE_CLICK = """
 -- One row per click whose search arrived, or whose standing among its duplicates changed.
-UPDATE click SET query = ?, language = ?, profile = ?, drop_reason = ? WHERE id = ?
+UPDATE click SET query = ?, language = ?, profile = ?, view_id = ?, drop_reason = ? WHERE id = ?
 """
 
 
@@ -292,6 +295,7 @@ class Intake:
         """Write *events*, correct the rollups, and add to *ledger* what became of them."""
         self._learn_texts(events)
         fresh = self._add_searches(events)
+        self._add_views(events, fresh)
         self._join_waiting_clicks(fresh)
         self._add_clicks(events)
         self._decide_clicks()
@@ -321,7 +325,7 @@ class Intake:
                 results.update(
                     [key for row in event.impressions if (key := (row[0], row[3])) not in known]
                 )
-            else:
+            elif isinstance(event, Click):
                 results.add((event.url, event.doc_id))
         self.dictionaries.learn(self.connection, "result", results)
         self.dictionaries.learn(self.connection, "query", queries)
@@ -367,6 +371,7 @@ class Intake:
             0,
             reason,
             None,
+            None,
             0,
             None,
             0,
@@ -388,10 +393,67 @@ class Intake:
             for url, position, module, doc_id, title in impressions
         ]
 
+    def _add_views(self, events: Sequence[Stored], fresh: Sequence[SearchState]) -> None:
+        """Make a view of a shared page a search of its own, and one of a prefetched page its proof."""
+        views = [
+            (stored.event_id, stored.event) for stored in events if isinstance(stored.event, View)
+        ]
+        views += self._waiting_views([search.query_id for search in fresh])
+        self._load_searches(query_id_bytes(view.query_id) for _, view in views)
+        self._load_searches(query_id_bytes(view.view_id) for _, view in views)
+        for event_id, view in views:
+            page = self.searches.get(query_id_bytes(view.query_id))
+            if page is None:
+                self._let_wait(event_id, view)
+            elif page.prefetched and not page.shared and view.drop_reason == "":
+                self._activate(page)
+            elif page.shared and query_id_bytes(view.view_id) not in self.searches:
+                search = self._viewed_search(page, event_id, view)
+                self.searches[search.query_id] = search
+                self.recount.add(search.query_id)
+
+    def _waiting_views(self, pages: Sequence[bytes]) -> list[tuple[bytes, View]]:
+        rows = list(
+            self._find("SELECT query_id, event_id, body FROM waiting_view WHERE query_id IN", pages)
+        )
+        self.connection.executemany(
+            "DELETE FROM waiting_view WHERE query_id = ? AND event_id = ?",
+            [row[:2] for row in rows],
+        )
+        return [(row[1], View(*json.loads(row[2]))) for row in rows]
+
+    def _let_wait(self, event_id: bytes, view: View) -> None:
+        row = (query_id_bytes(view.query_id), event_id, _encode(view))
+        self.connection.execute("INSERT OR IGNORE INTO waiting_view VALUES (?, ?, ?)", row)
+
+    def _viewed_search(self, page: SearchState, event_id: bytes, view: View) -> SearchState:
+        at = self._dimensions(view)._replace(language=page.at.language, profile=page.at.profile)
+        return replace(
+            page,
+            query_id=query_id_bytes(view.view_id),
+            event_id=event_id,
+            received_ms=view.received_ms,
+            at=at,
+            visitor=bytes.fromhex(view.visitor) or None,
+            shared=0,
+            prefetched=0,
+            reason=view.drop_reason,
+            viewed=page.query_id,
+            stored=False,
+            touched=True,
+        )
+
+    def _activate(self, search: SearchState) -> None:
+        if not search.activated:
+            self._touch_search(search)
+            search.activated = 1
+            search.reason = search.reason if search.visitor else ""
+
     def _add_clicks(self, events: Sequence[Stored]) -> None:
         arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Click)]
         ids = [query_id_bytes(click.query_id) if click.query_id else None for _, click in arrived]
         self._load_searches(query_id for query_id in ids if query_id)
+        self._load_searches(query_id_bytes(click.view_id) for _, click in arrived if click.view_id)
         for query_id, (event_id, click) in zip(ids, arrived, strict=True):
             self.clicks.append(self._new_click(query_id, event_id, click))
 
@@ -428,6 +490,8 @@ class Intake:
 
     def _join(self, click: ClickState, search: SearchState) -> None:
         click.query = search.query
+        # Views tell apart who shares a page; on a page of one's own they mean nothing.
+        click.view_id = click.view_id if search.shared else None
         click.at = click.at._replace(language=search.at.language, profile=search.at.profile)
         if search.prefetched and not search.activated and click.reason != "robot":
             self._touch_search(search)
@@ -451,8 +515,14 @@ class Intake:
         window_ms = self.dictionaries.options.dedupe_window_ms
         keys: dict[tuple[bytes, bytes | None], list[ClickState]] = {}
         for click in self.clicks:
-            if click.query_id and click.id is None and click.reason == "" and self._has_key(click):
-                keys.setdefault((click.query_id, click.visitor), []).append(click)
+            if not click.query_id or click.reason not in ("", "duplicate"):
+                continue
+            if not self._has_key(click):
+                self._set_duplicate(click, "")
+                continue
+            arrived = keys.setdefault((click.query_id, click.visitor), [])
+            if click.id is None:
+                arrived.append(click)
         loaded = {click.id: click for click in self.clicks if click.id is not None}
         for key, arrived in keys.items():
             for group in self._same_targets(key, arrived, loaded):
@@ -492,7 +562,7 @@ class Intake:
     def _count_own_clicks(self) -> None:
         """Add the new counted clicks to their pages; count anew where an old click changed."""
         for click in self.clicks:
-            search = self.searches.get(click.query_id) if click.query_id else None
+            search = self.searches.get(click.view_id or click.query_id or b"")
             if search is None or click.kind != "result":
                 continue
             if click.id is not None:
@@ -506,7 +576,13 @@ class Intake:
             search = self.searches[query_id]
             self._touch_search(search)
             horizon_ms = search.received_ms + CLICK_HORIZON_MS
-            asked = {"query_id": query_id, "kind": kind, "horizon_ms": horizon_ms}
+            view_id = query_id if search.viewed else None
+            asked = {
+                "query_id": search.viewed or query_id,
+                "view_id": view_id,
+                "kind": kind,
+                "horizon_ms": horizon_ms,
+            }
             search.own_clicks, search.own_best = self.connection.execute(
                 RECOUNT_OWN, asked
             ).fetchone()
@@ -648,7 +724,10 @@ class Intake:
                     )
                 )
             else:
-                changed.append((click.query, click.at.language, click.at.profile, reason, click.id))
+                at = click.at
+                changed.append(
+                    (click.query, at.language, at.profile, click.view_id, reason, click.id)
+                )
         self.connection.executemany(ADD_CLICK, new)
         self.connection.executemany(CHANGE_CLICK, changed)
 
@@ -676,7 +755,7 @@ class Intake:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _find(self, sql: str, keys: Sequence[bytes]) -> Iterator[tuple[object, ...]]:
+    def _find(self, sql: str, keys: Sequence[bytes]) -> Iterator[Any]:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             yield from self.connection.execute(
@@ -692,17 +771,18 @@ class Intake:
     def _stored_search(self, row: tuple) -> SearchState:  # type: ignore[type-arg]
         reason = self.dictionaries.word(self.connection, row[21])
         at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
-        return SearchState(*(*row[:3], at, *row[11:21], reason, *row[22:28], True))
+        return SearchState(*(*row[:3], at, *row[11:21], reason, *row[22:29], True))
 
     def _stored_click(self, row: tuple) -> ClickState:  # type: ignore[type-arg]
         at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
         reason, kind = (self.dictionaries.word(self.connection, term) for term in row[17:19])
         return ClickState(*(*row[:3], at, *row[11:17], reason, kind, row[19]))
 
-    def _dimensions(self, event: Search | Click) -> Dimensions:
+    def _dimensions(self, event: Event) -> Dimensions:
         dictionaries = self.dictionaries
         site = dictionaries.site(self.connection, event.site)
-        words = (event.device, event.language, event.profile, event.source, event.trust)
+        language, profile = ("", "") if isinstance(event, View) else (event.language, event.profile)
+        words = (event.device, language, profile, event.source, event.trust)
         terms = dictionaries.terms.get(words)
         if terms is None:
             terms = dictionaries.terms[words] = [self._term(word) for word in words]
@@ -744,6 +824,7 @@ def _search_row(
         search.activated,
         reason,
         search.first,
+        search.viewed,
         *standing,
         search.impressions,
     )

@@ -39,6 +39,7 @@ CREATE TABLE result (
 INSERT INTO term (id, text) VALUES (0, '');
 
 -- One row per search. impressions: JSON list of [result, position, module] in page order.
+-- viewed: for a view of a page that many share, the page's own query id.
 -- own_*: counted clicks on this very page within a day; clicked, best_position: the same over the
 -- page and all searches that belong to it (first_query_id), as the rollups have them.
 CREATE TABLE search (
@@ -48,7 +49,7 @@ CREATE TABLE search (
   source INTEGER NOT NULL, trust INTEGER NOT NULL, visitor BLOB, session TEXT, device INTEGER NOT NULL,
   robot INTEGER NOT NULL, shared INTEGER NOT NULL, prefetched INTEGER NOT NULL, activated INTEGER NOT NULL,
   drop_reason INTEGER NOT NULL, first_query_id BLOB,
-  own_clicks INTEGER NOT NULL, own_best INTEGER, clicked INTEGER NOT NULL, best_position INTEGER,
+  viewed BLOB, own_clicks INTEGER NOT NULL, own_best INTEGER, clicked INTEGER NOT NULL, best_position INTEGER,
   impressions TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX search_belonging ON search (first_query_id) WHERE first_query_id IS NOT NULL;
@@ -57,6 +58,11 @@ CREATE INDEX search_belonging ON search (first_query_id) WHERE first_query_id IS
 CREATE TABLE recent_search (
   site INTEGER NOT NULL, visitor BLOB NOT NULL, received_ms INTEGER NOT NULL, query_id BLOB NOT NULL,
   PRIMARY KEY (site, visitor, received_ms, query_id)
+) STRICT, WITHOUT ROWID;
+
+-- One row per view whose page has not arrived yet; body: the event as the journal has it.
+CREATE TABLE waiting_view (
+  query_id BLOB NOT NULL, event_id BLOB NOT NULL, body TEXT NOT NULL, PRIMARY KEY (query_id, event_id)
 ) STRICT, WITHOUT ROWID;
 
 -- One row per click. query is null while its search has not arrived.
@@ -84,10 +90,10 @@ CREATE VIEW clicks AS
 SELECT lower(hex(click.event_id)) AS event_id,
        strftime('%Y-%m-%dT%H:%M:%fZ', click.received_ms / 1000.0, 'unixepoch') AS received_at,
        date(click.day * 86400, 'unixepoch') AS day,
-       site.handle AS site, query.text AS query, lower(hex(click.query_id)) AS query_id,
+       site.handle AS site, query.text AS query, nullif(lower(hex(click.query_id)), '') AS query_id,
        result.url AS url, result.title AS title, result.doc_id AS doc_id, click.position AS position,
        module.text AS module_code, source.text AS source, trust.text AS trust,
-       lower(hex(click.visitor)) AS visitor, click.session AS session, device.text AS device,
+       nullif(lower(hex(click.visitor)), '') AS visitor, click.session AS session, device.text AS device,
        referrer.text AS referrer_host, click.drop_reason = 0 AS counted,
        nullif(reason.text, '') AS drop_reason, kind.text AS kind, click.received_ms AS received_ms,
        language.text AS language, profile.text AS profile, click.ad_id AS ad_id,
@@ -115,9 +121,9 @@ SELECT lower(hex(search.query_id)) AS query_id,
        site.handle AS site, query.text AS query, search.total_hits AS total_hits,
        CASE WHEN search.offset > 0 THEN search.offset / 10 + 1 ELSE 1 END AS page,
        language.text AS language, profile.text AS profile, tag.text AS tag, kind.text AS kind,
-       source.text AS source, lower(hex(search.visitor)) AS visitor, search.session AS session,
+       source.text AS source, nullif(lower(hex(search.visitor)), '') AS visitor, search.session AS session,
        search.drop_reason = 0 AS counted, nullif(reason.text, '') AS drop_reason,
-       search.shared AS shared, lower(hex(search.first_query_id)) AS first_query_id,
+       search.shared AS shared, nullif(lower(hex(search.first_query_id)), '') AS first_query_id,
        search.received_ms AS received_ms, search.offset AS offset, device.text AS device,
        trust.text AS trust
   FROM search

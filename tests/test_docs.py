@@ -1,0 +1,270 @@
+"""The documentation says what the code does: lists are compared, examples are run, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from webtest import TestApp
+
+from clickmw import ClickMW
+from clickmw.cli import main
+from clickmw.counting import Walked, decide_clicks, decide_searches
+from clickmw.module_codes import MODULE_CODES
+from clickmw.panels import PANELS
+from clickmw.settings import Settings
+from clickmw.sites import Site
+from clickmw.stores import open_store
+from clickmw.stores.base import StoreOptions
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DOCS = CHECKOUT / "docs"
+PAGES = [*sorted(CHECKOUT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+NAMES = [str(page.relative_to(CHECKOUT)) for page in PAGES]
+NOTES = sorted((DOCS / "adr").glob("*.md"))
+PASSWORD = "a password of the tests"
+
+
+def read(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def section(page: str, heading: str) -> str:
+    """Return the text below the second-level *heading* of *page*."""
+    parts = re.split(r"^## +", read(page), flags=re.M)
+    return next(part.partition("\n")[2] for part in parts if part.partition("\n")[0] == heading)
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Return the tables of *text*: rows of cells, without head and line."""
+    found = re.findall(r"(?:^\|.*\n)+", text, flags=re.M)
+    rows = [[line.strip("|").split("|") for line in table.splitlines()[2:]] for table in found]
+    return [[[cell.strip() for cell in row] for row in table] for table in rows]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+SETTINGS = {names(row[0])[0]: row[1] for row in tables(read("reference/settings.md"))[0]}
+DERIVED = {"secret": "required", "journal": "beside the database", "sites": "one site, `default`"}
+
+
+def test_the_settings_page_has_every_setting_in_order() -> None:
+    fields = [field.name for field in dataclasses.fields(Settings) if field.name != "sources"]
+    assert list(SETTINGS) == fields
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in DERIVED])
+def test_the_settings_page_has_the_default(name: str) -> None:
+    value = getattr(Settings(secret="s" * 32), name)
+    said: Any = () if SETTINGS[name] == "empty" else ast.literal_eval(names(SETTINGS[name])[0])
+    assert said == (tuple(value) if value in ((), frozenset()) else value)
+
+
+def test_what_the_settings_page_says_in_words_is_so() -> None:
+    settings = Settings(secret="s" * 32)
+    assert {name: SETTINGS[name] for name in DERIVED} == DERIVED
+    assert [site.handle for site in settings.sites.all] == ["default"]
+    assert settings.journal == Path("clicks.db.journal")
+
+
+def test_the_settings_page_has_every_field_of_a_site() -> None:
+    rows = tables(section("reference/settings.md", "Several sites"))[0]
+    said = [name for row in rows for name in names(row[0])]
+    assert sorted(said) == sorted(field.name for field in dataclasses.fields(Site))
+
+
+def test_the_settings_file_of_the_page_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "clickmw.toml"
+    path.write_text(blocks(DOCS / "reference/settings.md", "toml")[0])
+    settings = Settings.load({"config": path}, environ={})
+    assert [site.handle for site in settings.sites.all] == ["www", "intranet"]
+    assert settings.rules[0].site == "www"
+
+
+def test_the_number_of_known_module_codes_is_so() -> None:
+    assert f"the {len(MODULE_CODES)} codes of Search.gov" in read("reference/settings.md")
+
+
+# --- views ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "clicks.db"
+    store = open_store(f"sqlite:///{path}", StoreOptions())
+    store.migrate()
+    store.close()
+    return path
+
+
+def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def test_the_views_page_has_every_view(database: Path) -> None:
+    views = query(database, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name")
+    headings = re.findall(r"^## (\w+)$", read("reference/views.md"), flags=re.M)
+    assert sorted(headings) == [name for (name,) in views]
+
+
+@pytest.mark.parametrize("view", ["clicks", "searches", "impressions"])
+def test_the_views_page_has_every_column_in_order(view: str, database: Path) -> None:
+    said = [names(row[0])[0] for row in tables(section("reference/views.md", view))[0]]
+    assert said == [row[1] for row in query(database, f"PRAGMA table_info({view})")]
+
+
+@pytest.mark.parametrize("sql", blocks(DOCS / "reference/views.md", "sql"))
+def test_the_queries_of_the_views_page_run(sql: str, database: Path) -> None:
+    assert query(database, sql) == []
+
+
+# --- command line --------------------------------------------------------------------------------
+
+COMMANDS: dict[str, click.Command] = main.commands
+
+
+def test_the_command_page_has_every_command() -> None:
+    headings = re.findall(r"^## (\w+)$", read("reference/cli.md"), flags=re.M)
+    assert sorted(headings) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_command_page_has_every_option_with_its_default(name: str) -> None:
+    said = {names(row[0])[0]: row[1] for row in tables(section("reference/cli.md", name))[0]}
+    options = [each for each in COMMANDS[name].params if isinstance(each, click.Option)]
+    assert sorted(said) == sorted(option.opts[0] for option in options)
+    for option in options:
+        words = {"off"} if option.is_flag else {str(option.default), "all"}
+        assert said[option.opts[0]] in words, option.opts[0]
+
+
+def test_the_command_page_has_the_options_before_the_command() -> None:
+    said = [names(row[0])[0] for row in tables(read("reference/cli.md"))[0]]
+    assert sorted(said) == sorted([*(option.opts[0] for option in main.params), "--help"])
+
+
+# --- routes --------------------------------------------------------------------------------------
+
+
+def host(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"the host"]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> TestApp:
+    store = f"sqlite:///{tmp_path / 'clicks.db'}"
+    site = TestApp(ClickMW(host, secret="s" * 32, store=store, admin_password=PASSWORD))
+    site.authorization = ("Basic", ("anybody", PASSWORD))
+    yield site
+    site.app.door.worker.close()
+
+
+def test_every_route_of_the_page_answers(site: TestApp) -> None:
+    rows = tables(read("reference/routes.md"))[0]
+    paths = [names(row[0])[0].removeprefix("GET ") for row in rows]
+    for path in [path for path in paths if "<" not in path]:
+        assert site.get(f"/_clicks/{path}").status_int == 200, path
+
+
+def test_the_routes_page_has_every_panel(site: TestApp) -> None:
+    said = [names(row[0])[0] for row in tables(section("reference/routes.md", "The report"))[0]]
+    assert sorted(said) == sorted([*PANELS, "overview", "definitions"])
+
+
+def test_the_routes_page_has_every_field_of_health(site: TestApp) -> None:
+    said = [names(row[0])[0] for row in tables(section("reference/routes.md", "Health"))[0]]
+    assert said == list(site.get("/_clicks/health").json)
+
+
+# --- explanation ---------------------------------------------------------------------------------
+
+
+def test_the_clicks_of_the_counting_page_count_as_it_says() -> None:
+    rows = tables(section("explanation/counting.md", "What a click is"))[0]
+    times = [int(minute) * 60_000 for minute, _counts in rows]
+    assert decide_clicks(times, 30 * 60_000) == [counts == "yes" for _minute, counts in rows]
+
+
+def test_the_searches_of_the_counting_page_count_as_it_says() -> None:
+    rows = tables(section("explanation/counting.md", "What a search is"))[1]
+    walk = [
+        Walked(int(second) * 1000, bytes([at]), bytes([at]), names(text)[0], int(offset))
+        for at, (second, text, offset, _verdict) in enumerate(rows)
+    ]
+    verdicts = [decision.drop_reason or "counted" for decision in decide_searches(walk)]
+    assert verdicts == [row[3] for row in rows]
+
+
+def test_the_story_of_a_click_names_every_module() -> None:
+    modules = {path.stem for path in (CHECKOUT / "clickmw").glob("*.py")} - {"__init__"}
+    assert sorted(modules - set(names(read("explanation/one-click.md")))) == []
+
+
+# --- all pages -----------------------------------------------------------------------------------
+
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {each.replace(" ", "-") for each in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for address in LINK.findall(page.read_text(encoding="utf-8")):
+        if address.startswith("https://"):
+            continue
+        path, _, anchor = address.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), address
+        assert not anchor or anchor in anchors(target), address
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_python_example_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        ast.parse(block)
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    reached = {(DOCS / path.partition("#")[0]).resolve() for path in LINK.findall(read("index.md"))}
+    pages = {page for page in DOCS.rglob("*.md") if page.parent != DOCS / "adr"}
+    assert pages - reached == {DOCS / "index.md"}
+
+
+# --- decisions -----------------------------------------------------------------------------------
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    assert [int(note.name[:4]) for note in NOTES] == list(range(1, len(NOTES) + 1))
+
+
+@pytest.mark.parametrize("note", NOTES, ids=[note.stem for note in NOTES])
+def test_a_decision_is_short_and_names_its_price(note: Path) -> None:
+    text = note.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 30
+    words = ["**Situation.**", "**Choice.**", "**Given up.**", "**What would change our mind.**"]
+    assert [word for word in words if word not in text] == []
+    assert re.match(rf"# {int(note.name[:4])}\. \S", text)
