@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from clickmw.errors import StoreError
+from clickmw.errors import BadEvent, StoreError
+from clickmw.events import encode_events
 from clickmw.forks import in_forked_child
 from clickmw.journal import (
     FORMAT_VERSION,
@@ -33,7 +35,7 @@ from clickmw.journal import (
     tail,
     warn_once_a_minute,
 )
-from clickmw.stores.base import Store
+from clickmw.stores.base import Record, Store, Stored
 
 log = logging.getLogger("clickmw")
 
@@ -45,6 +47,8 @@ BREATH_S = 0.005
 PRUNE_EVERY_S = 3600.0
 PRUNE_ROWS = 2000
 LEFT_BEHIND_MS = 90 * 86_400_000
+#: Events that no store can hold, one JSON object a line.
+ASIDE = "unstorable.jsonl"
 
 
 class DrainLock:
@@ -118,6 +122,11 @@ class Drain:
             self.trouble = None
             return moved
 
+    def let_others(self) -> None:
+        """Let another process drain; the store stays open."""
+        with self._guard:
+            self.lock.release()
+
     def close(self) -> None:
         """Close the store and let others drain."""
         with self._guard:
@@ -157,12 +166,34 @@ class Drain:
                 if sealed:
                     self._remove(store, path, taken)
                 return moved
-            end = records[-1].end
-            moved += store.append(path.stem, taken, end, records)
-            taken = end
+            moved += self._take_in(store, path.stem, taken, records)
+            taken = records[-1].end
             if self.breath_s and len(records) > 1:
                 time.sleep(self.breath_s)
         return moved
+
+    def _take_in(self, store: Store, segment: str, start: int, records: Sequence[Record]) -> int:
+        """Append *records*; one that no store can hold is found and stops none of the others."""
+        try:
+            return store.append(segment, start, records[-1].end, records)
+        except BadEvent as error:
+            if len(records) == 1:
+                return self._set_aside(store, segment, records[0], error)
+        half = len(records) // 2
+        first = self._take_in(store, segment, start, records[:half])
+        return first + self._take_in(store, segment, records[half].start, records[half:])
+
+    def _set_aside(self, store: Store, segment: str, record: Record, error: BadEvent) -> int:
+        """Append what can be kept of *record*, count the rest as dropped and keep it in a file."""
+        for index in range(len(record.events)):
+            rest = record.events[:index] + record.events[index + 1 :]
+            with contextlib.suppress(BadEvent):
+                moved = store.append(segment, record.start, record.end, [_without(record, rest)])
+                _keep_aside(self.folder, record.events[index : index + 1], error)
+                return moved
+        store.append(segment, record.start, record.end, [_without(record, ())])
+        _keep_aside(self.folder, record.events, error)
+        return 0
 
     def _remove(self, store: Store, path: Path, taken: int) -> None:
         """Remove a finished segment, after the commit that finished it is on disk."""
@@ -239,8 +270,12 @@ class Worker:
             self._pid = os.getpid()
             atexit.register(self._last_will, self._pid)
             if self.has_threads:
-                self._thread = threading.Thread(target=self._run, name="clickmw-drain", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="clickmw-drain", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError as error:  # the machine has no thread left
+            self.has_threads = False
+            warn_once_a_minute("thread", "clickmw: answers drain the journal: %s", error)
         finally:
             self._starting.release()
 
@@ -282,10 +317,17 @@ class Worker:
     def after_answer(self) -> None:
         """Drain at the end of an answer where no thread does, or where threads are frozen."""
         late = time.monotonic() - self.drain.last_pass > (1.0 if not self.has_threads else 5.0)
-        if late:
-            with contextlib.suppress(StoreError):
-                self.journal.write_tallies()
-                self.drain.run_once(within_s=0.25)
+        if not late:
+            return
+        try:
+            self.journal.write_tallies()
+            self.drain.run_once(within_s=0.25)
+            if not self.has_threads:
+                self.drain.let_others()  # who answers next drains next
+        except StoreError as error:
+            warn_once_a_minute("store", "clickmw: %s", error)
+        except Exception:
+            log.exception("clickmw: the drain failed; events wait in the journal")
 
     def catch_up(self, within_s: float = 0.25) -> None:
         """Bring the store up to date before it is read, as far as *within_s* goes."""
@@ -336,6 +378,26 @@ def _fresh(drain: Drain) -> Drain:
 def _has_threads() -> bool:
     uwsgi: Any = sys.modules.get("uwsgi")
     return uwsgi is None or bool(uwsgi.opt.get("enable-threads"))
+
+
+def _without(record: Record, rest: Sequence[Stored]) -> Record:
+    """Return *record* with the events *rest* only; the others are dropped."""
+    dropped = {"dropped.unstorable": len(record.events) - len(rest)}
+    return record._replace(events=tuple(rest), tallies=dropped)
+
+
+def _keep_aside(folder: Path, events: Sequence[Stored], error: BadEvent) -> None:
+    """Append *events* to a file for whoever wants to know; the journal goes on without them."""
+    warn_once_a_minute("unstorable", "clickmw: an event cannot be stored: %s", error)
+    with contextlib.suppress(OSError):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with os.fdopen(os.open(folder / ASIDE, flags, 0o600), "w") as file:
+            for stored in events:
+                file.write(f'{{"error":{json.dumps(str(error))},"event":{_line(stored)}}}\n')
+
+
+def _line(stored: Stored) -> str:
+    return encode_events((stored.event,))[1:-1]
 
 
 def pending(folder: Path, marks: dict[str, tuple[int, int]]) -> int:

@@ -12,6 +12,7 @@ import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from clickmw.errors import BadEvent
@@ -62,6 +63,10 @@ class Shown(NamedTuple):
     title: str = ""
 
 
+#: A :class:`Shown`, or the same five values as the journal has them.
+Impression = Shown | Sequence[Any]
+
+
 class Search(NamedTuple):
     """A query was run and a result page left for the visitor.
 
@@ -74,7 +79,7 @@ class Search(NamedTuple):
     site: str
     query_id: str
     query: str
-    impressions: tuple[Shown, ...] = ()
+    impressions: Sequence[Impression] = ()
     total_hits: int | None = None
     offset: int = 0
     visitor: str = ""
@@ -140,9 +145,7 @@ def decode_event(fields: list[Any]) -> Event:
         return View(*values[: len(View._fields)])
     if letter != "s":
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
-    values = values[: len(Search._fields)]
-    values[4] = tuple(map(Shown._make, values[4]))
-    return Search(*values)
+    return Search(*values[: len(Search._fields)])
 
 
 def new_query_id(now_ms: int) -> str:

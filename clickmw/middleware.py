@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ from clickmw.beacon import Beacon
 from clickmw.drain import BREATH_S, WORKER_BATCH, Worker
 from clickmw.errors import ClickMWError
 from clickmw.journal import Journal
-from clickmw.pages import Listing, PageSearch, ResultPage
+from clickmw.module_codes import is_module_code
+from clickmw.pages import DOOR, PAGES, Listing, PageSearch, ResultPage, place_of
 from clickmw.recorder import DAY_MS, Recorder, now_ms
 from clickmw.redirect import Redirect
-from clickmw.rewrite import Rewriting
+from clickmw.rewrite import Body, Rewriting
 from clickmw.routes import Routes, drain_of
+from clickmw.scanner import MAX_POSITION
 from clickmw.settings import Settings
 from clickmw.stores import open_store
 from clickmw.stores.base import Store, StoreOptions
+from clickmw.targets import Target
 from clickmw.tokens import LinkSigner
 from clickmw.visitors import Salts
 
@@ -27,7 +32,6 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _serving: ContextVar[Environ | None] = ContextVar("clickmw_serving", default=None)
-_MARK = "clickmw.door"
 
 
 class Door:
@@ -64,20 +68,44 @@ class Door:
         """Serve one request."""
         path = environ.get("PATH_INFO", "")
         if path in self._plain and "text/html" not in environ.get("HTTP_ACCEPT", ""):
-            return self.app(environ, start_response)
+            return self._hand_on(environ, start_response, path)
         if path.startswith(self._ours):
             return self.routes(environ, start_response)
-        if _MARK in environ:  # wrapped twice: the outer one has the page
+        if DOOR in environ:  # wrapped twice: the outer one has the page
             return self.app(environ, start_response)
-        environ[_MARK] = self
+        environ[DOOR] = place_of(environ)
+        token = _serving.set(environ)
+        leaves = True
+        try:
+            body = self.rewriting(environ, start_response)
+            if isinstance(body, Body):
+                # The application may still be at work while its answer is read.
+                body.on_close = partial(_leave, token)
+                leaves = False
+            return body
+        finally:
+            if leaves:
+                _leave(token)
+
+    def _hand_on(
+        self, environ: Environ, start_response: StartResponse, path: str
+    ) -> Iterable[bytes]:
+        """Let the host answer what has not been a page yet; it may still use the helper."""
+        environ[DOOR] = place_of(environ)
         token = _serving.set(environ)
         try:
-            return self.rewriting(environ, start_response)
+            body = self.app(environ, start_response)
         finally:
             _serving.reset(token)
+        return self.rewriting.late(environ, path, body) if PAGES in environ else body
 
     def search(
-        self, query: str, *, environ: Environ | None = None, site: str | None = None, **listing: Any
+        self,
+        query: str | None,
+        *,
+        environ: Environ | None = None,
+        site: str | None = None,
+        **listing: Any,
     ) -> TemplatePage:
         """Open a page of results; see :meth:`ClickMW.search`."""
         environ = environ if environ is not None else _serving.get()
@@ -87,7 +115,7 @@ class Door:
                 "shown. Call it while the answer is made, or pass environ=request.environ."
             )
         page = ResultPage(environ, self.settings, self.recorder, self.signer, source="template")
-        environ.setdefault("clickmw.pages", []).append(page)
+        environ.setdefault(PAGES, []).append(page)
         return TemplatePage(page, query, site, **listing)
 
 
@@ -97,7 +125,7 @@ class TemplatePage:
     def __init__(
         self,
         page: ResultPage,
-        query: str,
+        query: str | None,
         site: str | None,
         *,
         total: int | None = None,
@@ -114,7 +142,8 @@ class TemplatePage:
         self._search: PageSearch | None = None
         found = page.site(site)
         if found is not None:
-            self._search = page.search(Listing(found, query, total, offset, language, profile, tag))
+            text = "" if query is None else str(query)
+            self._search = page.search(Listing(found, text, total, offset, language, profile, tag))
 
     @property
     def query_id(self) -> str:
@@ -138,10 +167,33 @@ class TemplatePage:
         if target is None or self._search is None:
             return url
         code = self._module if module is None else module
-        counted = self._count[code] = self._count.get(code, 0) + 1
+        counted = self._count.get(code, 0) + 1
         place = self._offset + counted if position is None else position
-        signed = self._page.show(self._search, target, place, code, item or "", title or "")
+        signed = self._signed(self._search, target, place, code, str(item or ""), str(title or ""))
+        if signed is None:
+            return url
+        self._count[code] = counted
         return url if self._page.recorder.leaves_uncounted(self._page.environ) else signed
+
+    def _signed(
+        self,
+        search: PageSearch,
+        target: Target,
+        position: int,
+        module: str,
+        item: str,
+        title: str,
+    ) -> str | None:
+        """Return the signed link; with details that no link may have, count why there is none."""
+        wrong = ""
+        if module and not is_module_code(module):
+            wrong = "module"
+        elif not isinstance(position, int) or not 1 <= position <= MAX_POSITION:
+            wrong = "position"
+        if wrong:
+            self._page.recorder.tally(f"unsigned.{wrong}")
+            return None
+        return self._page.show(search, target, position, module, item, title)
 
 
 class ClickMW:
@@ -190,7 +242,7 @@ class ClickMW:
         """The settings in force."""
         return self.door.settings
 
-    def search(self, query: str, **listing: Any) -> TemplatePage:
+    def search(self, query: str | None, **listing: Any) -> TemplatePage:
         """Return a page whose ``link()`` makes signed links, for templates and JSON answers.
 
         ``total``: number of hits, None when not known; ``offset``: hits on the pages before;
@@ -198,6 +250,11 @@ class ClickMW:
         was shown is recorded when the answer leaves.
         """
         return self.door.search(query, **listing)
+
+
+def _leave(token: Token[Environ | None]) -> None:
+    with suppress(ValueError, RuntimeError):  # closed in another context than it began in
+        _serving.reset(token)
 
 
 def store_of(settings: Settings) -> Store:

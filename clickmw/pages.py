@@ -20,6 +20,13 @@ from clickmw.tokens import LinkSigner, LinkTarget
 
 Environ = dict[str, Any]
 
+#: Key of the environ: mount point and path of a request when it came to our door.
+DOOR = "clickmw.door"
+#: Key of the environ: the pages that the template helper was told of.
+PAGES = "clickmw.pages"
+#: Characters of a link. Many servers refuse a request line of more than 4,094.
+LINK_LIMIT = 3_500
+
 
 class Listing(NamedTuple):
     """What a container or a template says of its list; None where it says nothing."""
@@ -69,11 +76,12 @@ class ResultPage:
         self.signer = signer
         self.source = source
         self.shared = False
-        script_name = environ.get("SCRIPT_NAME", "")
-        self.redirect_path = f"{script_name}{settings.prefix}/r/"
-        # The path as in the address bar: a server hands it on decoded, one character a byte.
-        path = script_name + environ.get("PATH_INFO", "") or "/"
-        self.path = quote(path, safe="!$&'()*+,/:;=@~", encoding="latin-1", errors="replace")
+        # As they were at our door: an application may move the mount point while it answers.
+        script_name, path = environ.get(DOOR) or place_of(environ)
+        #: Where our own pages are, fit for an attribute.
+        self.prefix = _as_in_address_bar(script_name, safe="/~") + settings.prefix
+        self.redirect_path = f"{self.prefix}/r/"
+        self.path = _as_in_address_bar(script_name + path or "/", safe="!$&'()*+,/:;=@~")
         self.host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         self.scheme: str = environ.get("wsgi.url_scheme", "https")
         self._searches: dict[tuple[str, str], PageSearch] = {}
@@ -133,10 +141,16 @@ class ResultPage:
         module: str,
         item: str = "",
         title: str = "",
-    ) -> str:
-        """Return the signed link of one result and remember that it was shown."""
+    ) -> str | None:
+        """Return the signed link of one result and remember that it was shown; None: too long."""
         site = search.listing.site
         url = target.location
+        handle = "" if site.handle == "default" else site.handle
+        link = LinkTarget(handle, search.query_id, position, module, item, url)
+        signed = self.redirect_path + self.signer.sign_link(link)
+        if len(signed) > LINK_LIMIT:
+            self.recorder.tally("unsigned.length")
+            return None
         search.shown.append(
             Shown(
                 f"https://{site.hosts[0]}{url}" if target.own and site.hosts else url,
@@ -146,9 +160,7 @@ class ResultPage:
                 title,
             )
         )
-        handle = "" if site.handle == "default" else site.handle
-        link = LinkTarget(handle, search.query_id, position, module, item, url)
-        return self.redirect_path + self.signer.sign_link(link)
+        return signed
 
     def record(self) -> None:
         """Write the page's searches as one journal record; once."""
@@ -188,3 +200,13 @@ class ResultPage:
             int(self.shared),
             int(is_prefetch(self.environ)),
         )
+
+
+def place_of(environ: Environ) -> tuple[str, str]:
+    """Return where a request goes: the mount point and the path below it."""
+    return environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+
+
+def _as_in_address_bar(path: str, safe: str) -> str:
+    """Return a WSGI path percent-encoded; servers hand it on decoded, one character a byte."""
+    return quote(path, safe=safe, encoding="latin-1", errors="replace")

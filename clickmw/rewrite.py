@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from clickmw.journal import warn_once_a_minute
-from clickmw.pages import Listing, ResultPage
+from clickmw.pages import PAGES, Listing, ResultPage
 from clickmw.recorder import Recorder
 from clickmw.redirect import is_prefetch
 from clickmw.scanner import KEEP, Container, Link, Scanner, ScanRule, charset_is_safe
@@ -74,6 +74,11 @@ class Rewriting:
         answer = Answer(self, environ, start_response, path)
         return answer.over(self.app(environ, answer.start_response))
 
+    def late(self, environ: Environ, path: str, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Take up an answer that was handed on at once, and turned out to have used the helper."""
+        self.plain.discard(path)
+        return Answer(self, environ, _never_started, path, status="200 OK").over(body)
+
     def note_plain(self, path: str) -> None:
         """Remember a path whose answer was no page."""
         if len(self.plain) >= _MOST_PATHS:
@@ -97,17 +102,22 @@ class Answer:
     """One answer of the host: decide what it is when it starts, then let it pass or rewrite it."""
 
     def __init__(
-        self, rewriting: Rewriting, environ: Environ, start_response: StartResponse, path: str
+        self,
+        rewriting: Rewriting,
+        environ: Environ,
+        start_response: StartResponse,
+        path: str,
+        status: str = "",
     ) -> None:
         self.rewriting = rewriting
         self.environ = environ
         self.path = path
         self._start = start_response
-        self._status = ""
+        self._status = status
         self._headers: Headers = []
         self._exc_info: ExcInfo | None = None
         self._mode = "unknown"
-        self._sent = False
+        self._sent = self._late = False
         self._whole: list[bytes] = []
         self._links: PageLinks | None = None
         self._stream: Stream | GzipStream | None = None
@@ -180,7 +190,8 @@ class Answer:
     def _judge_no_page(self, status: str, found: dict[str, str]) -> str:
         if self.path in self.rewriting.carriers:
             return "weak" if status.startswith("304") else "pass"
-        told = "clickmw.pages" in self.environ
+        # A late starter may use the template helper at any time.
+        told = self._late or PAGES in self.environ
         if "content-type" in found and status.startswith("200") and not told:
             self.rewriting.note_plain(self.path)
         return "pass"
@@ -189,8 +200,9 @@ class Answer:
 
     def over(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server iterates; the host's own object when there is nothing to change."""
-        if self._mode in ("pass", "weak") and "clickmw.pages" not in self.environ:
+        if self._mode in ("pass", "weak") and PAGES not in self.environ:
             return body
+        self._late = self._mode == "unknown"
         return Body(self, body)
 
     def chunks(self, body: Iterable[bytes]) -> Iterator[bytes]:
@@ -256,10 +268,17 @@ class Answer:
         try:
             if self._links:
                 self._links.record()
-            for page in self.environ.pop("clickmw.pages", ()):
-                page.record()
+            self._finish_told(self.environ.pop(PAGES, ()))
         except Exception as error:
             _failed(error)
+
+    def _finish_told(self, pages: Iterable[ResultPage]) -> None:
+        """Record what the template helper was told, unless the answer failed."""
+        if self._status.startswith("5") or not self._status:
+            return
+        for page in pages:
+            page.shared = is_shared(_by_name(self._headers))
+            page.record()
 
 
 class Body:
@@ -270,6 +289,8 @@ class Body:
         self._body = body
         self._chunks = answer.chunks(body)
         self._closed = False
+        #: Called when the answer has left.
+        self.on_close: Callable[[], None] = _nothing
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks
@@ -286,8 +307,11 @@ class Body:
             self._answer.finish_page()
         finally:
             close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
+            try:
+                if close is not None:
+                    close()
+            finally:
+                self.on_close()
 
 
 class Stream:
@@ -391,7 +415,7 @@ class PageLinks:
         settings = self.rewriting.settings
         if not settings.inject_snippet:
             return b""
-        address = f"{self.environ.get('SCRIPT_NAME', '')}{settings.prefix}/clickmw.js"
+        address = f"{self.page.prefix}/clickmw.js"
         view = "shared" if self.page.shared else "prefetched" if is_prefetch(self.environ) else ""
         mark = f' data-view="{view}"' if view else ""
         return f'<script async src="{address}"{mark}></script>'.encode()
@@ -405,7 +429,7 @@ class PageLinks:
             return None
         search = self.page.search(listing)
         signed = self.page.show(search, target, link.position, link.module, link.item or "")
-        return KEEP if self._wants_clean_links() else signed
+        return KEEP if signed and self._wants_clean_links() else signed
 
     def _wants_clean_links(self) -> bool:
         """Robots and opted-out visitors get clean links, on answers that only they receive."""
@@ -415,10 +439,16 @@ class PageLinks:
         return self._clean
 
     def _listing(self, container: Container) -> Listing | None:
-        key = id(container)
-        if key not in self._listings:
-            self._listings[key] = self._read(container)
-        return self._listings[key]
+        if id(container) not in self._listings:
+            self._note_containers()
+        return self._listings[id(container)]
+
+    def _note_containers(self) -> None:
+        """Take note of the page's lists in their order: the first stated total counts."""
+        for container in self.scanner.containers[len(self._listings) :]:
+            listing = self._listings[id(container)] = self._read(container)
+            if listing is not None:
+                self.page.search(listing)
 
     def _read(self, container: Container) -> Listing | None:
         rule = self._own_rules[container.rule] if container.rule is not None else None
@@ -451,10 +481,7 @@ class PageLinks:
 
     def record(self) -> None:
         """Record the searches of the page, those without any result included."""
-        for container in self.scanner.containers:
-            listing = self._listing(container)
-            if listing is not None:
-                self.page.search(listing)
+        self._note_containers()
         if self.scanner.containers:
             self.rewriting.note_carrier(self.path)
         self.page.record()
@@ -541,6 +568,13 @@ def _failed(error: Exception) -> None:
     warn_once_a_minute(
         "rewrite", "clickmw: a page could not be rewritten and left unchanged: %r", error
     )
+
+
+def _nothing() -> None: ...
+
+
+def _never_started(*_: object) -> Callable[[bytes], object]:
+    return _not_started
 
 
 def _not_started(_chunk: bytes) -> object:

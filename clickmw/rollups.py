@@ -126,18 +126,25 @@ class Deltas:
 
     def rows(self, table: str) -> list[Key]:
         """Return the changes of *table* as (key …, measures …), sorted; nothing where they cancel out."""
-        if table == "day_result":
-            self._settle_results()
-        elif table == "cube_position":
+        if table == "cube_position":
             self._settle_buckets()
-        return sorted((*key, *sums) for key, sums in self.tables[table].items() if any(sums))
+        shown = self._shown_only() if table == "day_result" else []
+        sums = self.tables[table].items()
+        return sorted([*((*key, *values) for key, values in sums if any(values)), *shown])
 
-    def _settle_results(self) -> None:
+    def _shown_only(self) -> list[Key]:
+        """Return the rows of results that were shown and not clicked; the others are settled."""
         table = self.tables["day_result"]
-        for day, results in self._shown.items():
+        rows: list[Key] = []
+        for (site, day), results in self._shown.items():
             for result, count in results.items():
-                table[*day, result][3] += count
+                clicked = table.get((site, day, result))
+                if clicked is not None:
+                    clicked[3] += count
+                elif count:
+                    rows.append((site, day, result, 0, 0, 0, count))
         self._shown.clear()
+        return rows
 
     def _settle_buckets(self) -> None:
         table = self.tables["cube_position"]

@@ -11,10 +11,18 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from clickmw.counting import CLICK_HORIZON_MS, Decision, Walked, decide_clicks, decide_searches
+from clickmw.counting import (
+    CLICK_HORIZON_MS,
+    SEARCH_WINDOW_MS,
+    Decision,
+    Walked,
+    decide_clicks,
+    decide_searches,
+)
 from clickmw.rollups import BILLION, QUARTER_MS, TABLES
 from clickmw.stores.base import POSITION_BUCKETS
 
+DAY_MS = 86_400_000
 _DIMENSIONS = "site, day, {module}, device, language, profile, source, trust, robot"
 
 #: Searches whose shown results count, and the robots' own.
@@ -108,7 +116,7 @@ def _kept(table: str) -> str:
 
 WRONGLY_CLICKED = f"""
 -- One row: how many counted searches are wrong about having been clicked.
-SELECT count(*) FROM search WHERE drop_reason = 0 AND clicked <> EXISTS (
+SELECT count(*) FROM search WHERE drop_reason = 0 AND received_ms >= :settled_ms AND clicked <> EXISTS (
   SELECT 1 FROM search AS own
     JOIN click ON click.query_id = coalesce(own.viewed, own.query_id)
      AND click.view_id IS iif(own.viewed IS NULL, NULL, own.query_id)
@@ -117,6 +125,10 @@ SELECT count(*) FROM search WHERE drop_reason = 0 AND clicked <> EXISTS (
                           SELECT query_id FROM search AS belonging WHERE belonging.first_query_id = search.query_id)
      AND click.drop_reason = 0 AND kind.text = 'result'
      AND click.received_ms < own.received_ms + {CLICK_HORIZON_MS})
+"""
+HORIZON = """
+-- One row: raw rows received before this have been pruned; 0 when none ever was.
+SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'pruned_before_ms'
 """
 ALL_WALKS = """
 -- One row per search that the search rule decides, visitor by visitor, in the rule's order.
@@ -138,20 +150,31 @@ SELECT click.query_id, click.visitor, result, view_id, click.kind, click.receive
 
 
 def check(connection: sqlite3.Connection, window_ms: int) -> Iterator[str]:
-    """Yield a sentence for every invariant that does not hold; nothing when all is well."""
+    """Yield a sentence for every invariant that does not hold; nothing when all is well.
+
+    Raw rows are there from the horizon on: what was pruned before it stands in the rollups only.
+    """
+    horizon_ms = connection.execute(HORIZON).fetchone()[0]
     for table in TABLES:
-        yield from _differences(connection, table)
-    wrong = connection.execute(WRONGLY_CLICKED).fetchone()[0]
+        yield from _differences(connection, table, horizon_ms)
+    settled_ms = horizon_ms + SEARCH_WINDOW_MS if horizon_ms else 0
+    wrong = connection.execute(WRONGLY_CLICKED, {"settled_ms": settled_ms}).fetchone()[0]
     if wrong:
         yield f"{wrong} searches are wrong about having been clicked"
-    yield from _searches_out_of_rule(connection.execute(ALL_WALKS))
-    yield from _clicks_out_of_rule(connection.execute(ALL_KEYS), window_ms)
+    yield from _searches_out_of_rule(connection.execute(ALL_WALKS), settled_ms)
+    settled_ms = horizon_ms + window_ms if horizon_ms else 0
+    yield from _clicks_out_of_rule(connection.execute(ALL_KEYS), window_ms, settled_ms)
 
 
-def _differences(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+def _differences(connection: sqlite3.Connection, table: str, horizon_ms: int) -> Iterator[str]:
+    unit_ms = QUARTER_MS if TABLES[table][0][1] == "quarter" else DAY_MS
+    # The horizon's own day is cut, and so may be the next: calendars differ.
+    whole = horizon_ms // unit_ms + 2 if horizon_ms else 0
+    raw = f'SELECT * FROM ({_raw(table)}) WHERE "2" >= {whole}'
+    kept = f"SELECT * FROM ({_kept(table)}) WHERE {TABLES[table][0][1]} >= {whole}"
     for first, second, what in (
-        (_raw(table), _kept(table), "is missing or differs in the rollup"),
-        (_kept(table), _raw(table), "stands in the rollup and not in the raw rows"),
+        (raw, kept, "is missing or differs in the rollup"),
+        (kept, raw, "stands in the rollup and not in the raw rows"),
     ):
         sql = f"SELECT * FROM ({first}) EXCEPT SELECT * FROM ({second})"
         rows = connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]
@@ -160,18 +183,24 @@ def _differences(connection: sqlite3.Connection, table: str) -> Iterator[str]:
             yield f"{table}: {rows} rows differ; for example {example} {what}"
 
 
-def _searches_out_of_rule(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
+def _searches_out_of_rule(rows: Iterable[tuple[Any, ...]], settled_ms: int) -> Iterator[str]:
     for _visitor, group in groupby(rows, key=lambda row: row[:2]):
         walk = list(group)
+        if walk[0][2] < settled_ms:
+            continue  # what it was decided by may be pruned
         decisions = decide_searches([Walked(*row[2:7]) for row in walk])
         for row, decision in zip(walk, decisions, strict=True):
             if Decision(row[7], row[8]) != decision:
                 yield f"search {row[4].hex()} stands as {row[7] or 'counted'}, the rule says {decision}"
 
 
-def _clicks_out_of_rule(rows: Iterable[tuple[Any, ...]], window_ms: int) -> Iterator[str]:
+def _clicks_out_of_rule(
+    rows: Iterable[tuple[Any, ...]], window_ms: int, settled_ms: int
+) -> Iterator[str]:
     for key, group in groupby(rows, key=lambda row: row[:5]):
         clicks = list(group)
+        if clicks[0][5] < settled_ms:
+            continue  # what it was decided by may be pruned
         # A shared page tells nobody apart without a visitor or a view.
         nameless = key[1] is None and key[3] is None and clicks[0][7]
         decisions = decide_clicks([c[5] for c in clicks], 0 if nameless else window_ms)

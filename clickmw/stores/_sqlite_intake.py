@@ -24,8 +24,7 @@ from clickmw.counting import (
     decide_searches,
     first_undecided,
 )
-from clickmw.events import Click, Event, Search, View, query_id_bytes
-from clickmw.events import Shown as ShownResult
+from clickmw.events import Click, Event, Impression, Search, View, query_id_bytes
 from clickmw.rollups import QUARTER_MS, TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores.base import Stored, StoreOptions
 
@@ -143,8 +142,8 @@ class Dictionaries:
             chunk = missing[start : start + _CHUNK]
             marks = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
             values = [value for key in chunk for value in key]
-            for found, *key in connection.execute(f"{_FIND_MANY[table]} (VALUES {marks})", values):
-                known[tuple(key)] = found
+            rows = connection.execute(_FIND_MANY[table].format(marks), values).fetchall()
+            known.update((row[1:], row[0]) for row in rows)
 
     def site(self, connection: sqlite3.Connection, handle: str) -> int:
         """Return the id of a site; its time zone is recorded the first time and stays in force."""
@@ -196,9 +195,13 @@ _ADD_NEW = {
     "query": "INSERT OR IGNORE INTO query (text) VALUES (?)",
     "result": "INSERT OR IGNORE INTO result (url, doc_id) VALUES (?, ?)",
 }
+# The join is forced into this order: for a list of pairs SQLite would rather read the whole table.
 _FIND_MANY = {
-    "query": "SELECT id, text FROM query WHERE (text) IN",
-    "result": "SELECT id, url, doc_id FROM result WHERE (url, doc_id) IN",
+    "query": "WITH wanted (text) AS (VALUES {})"
+    " SELECT query.id, query.text FROM wanted CROSS JOIN query ON query.text = wanted.text",
+    "result": "WITH wanted (url, doc_id) AS (VALUES {})"
+    " SELECT result.id, result.url, result.doc_id FROM wanted"
+    " CROSS JOIN result ON result.url = wanted.url AND result.doc_id = wanted.doc_id",
 }
 
 _SEARCH_COLUMNS = (
@@ -343,14 +346,7 @@ class Intake:
         return fresh
 
     def _new_search(self, query_id: bytes, event_id: bytes, search: Search) -> SearchState:
-        shown = [
-            (
-                self._result(row.url, row.doc_id, row.title),
-                row.position,
-                self._term(row.module_code),
-            )
-            for row in search.impressions
-        ]
+        shown = self._shown(search.impressions)
         reason = search.drop_reason or (
             "shared" if search.shared else "prefetch" if search.prefetched else ""
         )
@@ -382,7 +378,7 @@ class Intake:
             touched=True,
         )
 
-    def _shown(self, impressions: Sequence[ShownResult]) -> list[Shown]:
+    def _shown(self, impressions: Sequence[Impression]) -> list[Shown]:
         results, terms = self.dictionaries.ids["result"], self.dictionaries.ids["term"]
         return [
             (

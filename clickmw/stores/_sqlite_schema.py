@@ -174,11 +174,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     The whole run is one ``BEGIN IMMEDIATE`` transaction: after a kill the schema is the old one or
     the new one. A schema from a later clickmw is :class:`StoreTooNew` and stays untouched.
     """
-    if _is_current(connection):
+    if is_current(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_current(connection):  # another process may have been faster
+        if not is_current(connection):  # another process may have been faster
             _apply(connection)
         connection.execute("COMMIT")
     except BaseException:
@@ -186,7 +186,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _is_current(connection: sqlite3.Connection) -> bool:
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise StoreTooNew(

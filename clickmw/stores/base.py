@@ -214,8 +214,9 @@ class Store(Protocol):
         """Take in the records of *segment* between two byte offsets; return how many events were new.
 
         All or nothing, in one transaction with rollups and watermark. What lies before the
-        watermark is skipped; a *start* behind it is a :class:`StoreError` (a gap). When it returns
-        with ``on_disk`` the commit survives a power cut.
+        watermark is skipped; a *start* behind it is a :class:`StoreError` (a gap). An event whose
+        values no store can hold is a :class:`BadEvent`. When it returns with ``on_disk`` the
+        commit survives a power cut.
         """
 
     def forget_segment(self, segment: str) -> None:

@@ -7,22 +7,32 @@ decides (:mod:`clickmw.stores._sqlite_intake`) and what the report reads
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clickmw.errors import SettingsError, StoreError
+from clickmw.errors import BadEvent, SettingsError, StoreError
 from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_intake import Dictionaries, Intake
 from clickmw.stores._sqlite_panels import SQLiteReader
-from clickmw.stores._sqlite_schema import SCHEMA_VERSION, migrate
+from clickmw.stores._sqlite_schema import SCHEMA_VERSION, is_current, migrate
 from clickmw.stores.base import Reader, Record, StoreOptions
 
 BUSY_MS = 10_000
+#: What SQLite and Python say to a value that no column can hold.
+UNSTORABLE = (
+    BadEvent,
+    ValueError,
+    TypeError,
+    OverflowError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+)
 
 PRAGMAS = f"""
 PRAGMA journal_mode = WAL;
@@ -42,6 +52,15 @@ SET_WATERMARK = """
 -- One row per segment.
 INSERT INTO segment (name, taken, running, torn) VALUES (:segment, :taken, :running, :torn)
     ON CONFLICT (name) DO UPDATE SET taken = excluded.taken, running = excluded.running, torn = excluded.torn
+"""
+FORGET_SEGMENT = """
+-- One row: a segment whose file is gone.
+DELETE FROM segment WHERE name = :segment
+"""
+SET_HORIZON = """
+-- One row: raw rows received before this have been pruned.
+INSERT INTO meta (key, value) VALUES ('pruned_before_ms', :before_ms) ON CONFLICT (key)
+    DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))
 """
 ADD_TO_LEDGER = """
 -- One row per ledger line.
@@ -74,7 +93,9 @@ class SQLiteStore:
         self.path = path
         self.options = options
         self._connection: sqlite3.Connection | None = None
+        self._log = path.with_name(path.name + "-wal")
         self._identity: tuple[int, int] | None = None
+        self._log_identity: tuple[int, int] | None = None
         self._dictionaries = Dictionaries(options)
         self._data_version = -1
 
@@ -84,7 +105,10 @@ class SQLiteStore:
 
     def watermarks(self) -> dict[str, tuple[int, int]]:
         """Return segment name → (bytes taken in, writer's running count there)."""
-        rows = self._writer().execute("SELECT name, taken, running FROM segment")
+        try:
+            rows = self._writer().execute("SELECT name, taken, running FROM segment").fetchall()
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
         return {name: (taken, running) for name, taken, running in rows}
 
     def append(
@@ -108,6 +132,9 @@ class SQLiteStore:
             if events:
                 Intake(connection, self._dictionaries).take(events, ledger)
             _write_ledger(connection, ledger, events)
+            if on_disk:
+                # A row that stays as it is would not be written, and then nothing would be synced.
+                connection.execute(FORGET_SEGMENT, {"segment": segment})
             mark = {"segment": segment, "taken": max(end, taken), "running": running, "torn": torn}
             connection.execute(SET_WATERMARK, mark)
         return len(events)
@@ -115,7 +142,7 @@ class SQLiteStore:
     def forget_segment(self, segment: str) -> None:
         """Drop the watermark of a segment whose file is gone."""
         with self._transaction(False) as connection:
-            connection.execute("DELETE FROM segment WHERE name = ?", (segment,))
+            connection.execute(FORGET_SEGMENT, {"segment": segment})
 
     def prune(self, before_ms: int, *, limit: int) -> int:
         """Delete up to *limit* searches and *limit* clicks received before *before_ms*."""
@@ -124,9 +151,11 @@ class SQLiteStore:
                 "DELETE FROM recent_search WHERE received_ms < ?",
                 (time.time_ns() // 1_000_000 - 2 * 86_400_000 - 3_600_000,),
             )
-            return _delete_oldest(
-                connection, "search", "query_id", before_ms, limit
-            ) + _delete_oldest(connection, "click", "id", before_ms, limit)
+            deleted = _delete_oldest(connection, "search", before_ms, limit)
+            deleted += _delete_oldest(connection, "click", before_ms, limit)
+            if deleted:
+                connection.execute(SET_HORIZON, {"before_ms": str(before_ms)})
+            return deleted
 
     def reader(self) -> Reader:
         """Open a read-only view; the caller closes it."""
@@ -173,22 +202,33 @@ class SQLiteStore:
         """Return the writing connection; a file that was deleted or replaced is opened anew."""
         if self._connection is not None and self._identity != _identity(self.path):
             self.close()
+            self._remove_left_log()
         if self._connection is None:
             try:
                 self._connection = self._open()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise self._trouble(error) from error
             self._identity = _identity(self.path)
+            self._log_identity = _identity(self._log)
         return self._connection
+
+    def _remove_left_log(self) -> None:
+        """Remove the write-ahead log of a file that is gone: the next one would be mixed with it."""
+        if self._log_identity is not None and self._log_identity == _identity(self._log):
+            self._log.unlink(missing_ok=True)
+            self._log.with_name(self.path.name + "-shm").unlink(missing_ok=True)
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Queries can be personal: nobody else on the machine reads them, whatever the umask.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Queries can be personal: nobody else on the machine reads them, whatever the umask. A file
+        # that is there is not opened: closing it would end the locks of all our other connections.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(
             self.path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False
         )
         try:
+            is_current(connection)  # a later schema stays untouched, its journal mode too
             for pragma in PRAGMAS.split(";"):
                 connection.execute(pragma).fetchall()
             migrate(connection)
@@ -197,7 +237,7 @@ class SQLiteStore:
             raise
         return connection
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self, on_disk: bool) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._writer()
@@ -213,6 +253,8 @@ class SQLiteStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+        except UNSTORABLE as error:
+            raise BadEvent(f"{type(error).__name__}: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
 
@@ -271,7 +313,7 @@ _DELETE = {
 
 
 def _delete_oldest(
-    connection: sqlite3.Connection, table: str, _key: str, before_ms: int, limit: int
+    connection: sqlite3.Connection, table: str, before_ms: int, limit: int
 ) -> int:
     rows = connection.execute(_OLDEST[table], (limit,)).fetchall()
     old = [(key,) for key, received_ms in rows if received_ms < before_ms]

@@ -1,0 +1,1 @@
+"""What clickmw costs, as ratios to other ways of doing the same in the same run: ``make bench``."""

@@ -1,0 +1,244 @@
+"""The SQLite store: one file that belongs to the user."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clickmw.errors import SettingsError, StoreError, StoreTooNew
+from clickmw.events import Click, Search, Shown, new_query_id
+from clickmw.stores.base import StoreOptions
+from clickmw.stores.sqlite import SQLiteStore, open_store
+
+START_MS = 1_750_000_000_000
+CLICK = Click(START_MS, "default", "https://example.org/a", 1, "BWEB")
+
+
+def count(path: Path, table: str = "clicks") -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+# -- the file ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("sqlite:///clicks.db", "clicks.db"), ("sqlite:////var/clicks.db", "/var/clicks.db")],
+    ids=["relative", "absolute"],
+)
+def test_a_url_names_a_file(url: str, path: str) -> None:
+    assert open_store(url, StoreOptions()).path == Path(path)
+
+
+@pytest.mark.parametrize("url", ["sqlite://clicks.db", "sqlite:///", "sqlite:clicks.db"])
+def test_a_url_without_a_file_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(SettingsError, match="three slashes"):
+        open_store(url, StoreOptions())
+
+
+def test_opening_a_store_touches_nothing(store: SQLiteStore) -> None:
+    assert not store.path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_only_the_owner_reads_the_file(store: SQLiteStore) -> None:
+    old = os.umask(0)
+    try:
+        store.migrate()
+        store.forget_segment("none")
+    finally:
+        os.umask(old)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in store.path.parent.glob("clicks.db*")}
+    assert modes == {0o600}
+
+
+def test_a_name_with_odd_characters_is_read(
+    tmp_path: Path, feed_of: Callable[..., Any]
+) -> None:
+    with closing(SQLiteStore(tmp_path / "a?b#c%d e.db", StoreOptions())) as store:
+        feed_of(store)(CLICK)
+        assert store.describe()["ok"]
+
+
+def test_an_empty_file_becomes_a_database(store: SQLiteStore) -> None:
+    store.path.touch()
+    store.migrate()
+    assert count(store.path) == 0
+
+
+def test_a_missing_file_is_said_in_words(store: SQLiteStore) -> None:
+    assert not store.describe()["ok"]
+    with pytest.raises(StoreError, match="clickmw doctor"):
+        store.reader()
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_later_schema_is_refused_and_untouched(
+    store: SQLiteStore, mode: str, feed_of: Callable[..., Any]
+) -> None:
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("CREATE TABLE click (of_tomorrow TEXT)")
+        connection.execute("PRAGMA user_version = 999")
+    before = store.path.read_bytes()
+    with pytest.raises(StoreTooNew, match="nothing was changed"):
+        feed_of(store)(CLICK)
+    with pytest.raises(StoreError, match="999"):
+        store.reader()
+    store.close()
+    assert store.path.read_bytes() == before
+
+
+def test_a_migration_that_is_interrupted_leaves_the_old_schema(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clickmw.stores import _sqlite_schema
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_sqlite_schema, "VIEWS", "CREATE VIEW broken AS SELECT FROM;")
+        with pytest.raises(StoreError):
+            store.migrate()
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    store.migrate()
+    assert count(store.path) == 0
+
+
+def test_a_file_deleted_while_open_is_made_again(
+    store: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    feed_of(store)(CLICK)
+    store.path.unlink()
+    feed_of(store)(CLICK)
+    assert count(store.path) == 1
+
+
+def test_a_file_replaced_while_open_is_the_one_that_is_written(
+    store: SQLiteStore, tmp_path: Path, feed_of: Callable[..., Any]
+) -> None:
+    with closing(SQLiteStore(tmp_path / "backup.db", StoreOptions())) as backup:
+        feed_of(backup, "1750000000001-00000000aa")(CLICK, CLICK)
+    feed_of(store)(CLICK)
+    os.replace(backup.path, store.path)
+    feed_of(store, "1750000000002-00000000aa")(CLICK)
+    assert count(store.path) == 3
+    assert store.check() == []
+
+
+def test_in_durable_mode_every_commit_is_on_disk(
+    store: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    store.options = StoreOptions(durable=True)
+    seen: list[str] = []
+    store.migrate()
+    store._writer().set_trace_callback(seen.append)
+    feed_of(store)(CLICK)
+    assert [sql for sql in seen if "synchronous" in sql] == ["PRAGMA synchronous = FULL"]
+
+
+VISITOR = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("INSERT INTO meta VALUES ('visited', 'yes')")
+connection.commit()
+connection.close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
+def test_opening_another_connection_ends_no_lock_of_the_first(
+    store: SQLiteStore, run_python: Callable[..., Any], feed_of: Callable[..., Any]
+) -> None:
+    store.migrate()
+    log = store.path.with_name("clicks.db-wal")
+    with closing(SQLiteStore(store.path, StoreOptions())) as second:
+        second.migrate()
+        before = log.stat().st_ino
+        # The last connection of all removes the log when it closes; this is not the last one.
+        assert run_python(VISITOR, store.path).wait(30) == 0
+        assert log.stat().st_ino == before
+        feed_of(store)(CLICK)
+    assert count(store.path) == 1
+
+
+# -- the public views ----------------------------------------------------------------------------
+
+CLICKS = (
+    "event_id received_at day site query query_id url title doc_id position module_code source trust"
+    " visitor session device referrer_host counted drop_reason kind received_ms language profile ad_id"
+    " user_activated dwell_s position_raw"
+)
+SEARCHES = (
+    "query_id received_at day site query total_hits page language profile tag kind source visitor"
+    " session counted drop_reason shared first_query_id"
+)
+IMPRESSIONS = (
+    "query_id day site query url doc_id position module_code seen_at event_id kind label source counted"
+    " drop_reason"
+)
+
+
+@pytest.mark.parametrize(
+    ("view", "columns"),
+    [("clicks", CLICKS), ("searches", SEARCHES), ("impressions", IMPRESSIONS)],
+    ids=["clicks", "searches", "impressions"],
+)
+def test_a_public_view_begins_with_its_documented_columns(
+    store: SQLiteStore, view: str, columns: str
+) -> None:
+    store.migrate()
+    with closing(sqlite3.connect(store.path)) as connection:
+        found = [row[0] for row in connection.execute(f"SELECT * FROM {view}").description]
+    assert found[: len(columns.split())] == columns.split()
+
+
+def test_ids_are_hex_and_times_are_iso(store: SQLiteStore, feed_of: Callable[..., Any]) -> None:
+    query_id = new_query_id(START_MS)
+    search = Search(START_MS, "default", query_id, "a", (Shown("/a", 1, "BWEB", "d", "t"),), 5)
+    feed_of(store)(search, CLICK._replace(query_id=query_id, visitor="ab" * 8))
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.row_factory = sqlite3.Row
+        click = connection.execute("SELECT * FROM clicks").fetchone()
+        shown = connection.execute("SELECT * FROM impressions").fetchone()
+    assert (click["received_at"], click["day"]) == ("2025-06-15T15:06:40.000Z", "2025-06-15")
+    assert (len(click["event_id"]), len(click["query_id"])) == (32, 24)
+    assert (click["query"], click["visitor"], click["counted"]) == ("a", "ab" * 8, 1)
+    assert (shown["url"], shown["doc_id"], shown["position"]) == ("/a", "d", 1)
+
+
+# -- check() notices -----------------------------------------------------------------------------
+
+DAMAGE = {
+    "a-rollup-that-is-too-high": "UPDATE cube SET clicks = clicks + 1",
+    "a-rollup-that-is-gone": "DELETE FROM day_query",
+    "a-rollup-out-of-nowhere": "INSERT INTO quarter VALUES (9, 9, 1, 0, 0, 0, 0)",
+    "a-click-that-is-gone": "DELETE FROM click WHERE id = 1",
+    "a-duplicate-that-counts": "UPDATE click SET drop_reason = 0",
+    "a-repeat-that-counts": "UPDATE search SET drop_reason = 0",
+    "a-search-that-forgot-its-click": "UPDATE search SET clicked = 0",
+    "impressions-that-are-gone": "UPDATE search SET impressions = '[]'",
+    "another-position": "UPDATE click SET position = 7",
+}
+
+
+@pytest.mark.parametrize("sql", DAMAGE.values(), ids=DAMAGE.keys())
+def test_check_notices(store: SQLiteStore, sql: str, feed_of: Callable[..., Any]) -> None:
+    feed = feed_of(store)
+    first, second = new_query_id(START_MS), new_query_id(START_MS + 1000)
+    for query_id, now in ((first, START_MS), (second, START_MS + 1000)):
+        shown = (Shown("/a", 1, "BWEB"),)
+        feed(Search(now, "default", query_id, "a", shown, 5, visitor="ab" * 8))
+    click = CLICK._replace(query_id=first, visitor="ab" * 8, received_ms=START_MS + 2000)
+    feed(click, click._replace(received_ms=START_MS + 3000))
+    assert store.check() == []
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute(sql)
+    assert store.check() != []
