@@ -42,7 +42,6 @@ bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 dist: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
 	$(BIN)/python -m build --outdir dist .
 
 clean:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -90,8 +91,6 @@ def drain_all(folder: Path) -> int:
 
 def stored_tokens(folder: Path) -> list[str]:
     """Return the query ids of all stored clicks, as tokens spell them."""
-    from base64 import urlsafe_b64encode
-
     with closing(sqlite3.connect(folder / "clicks.db")) as connection:
         rows = connection.execute("SELECT query_id FROM click").fetchall()
     return [urlsafe_b64encode(row[0]).decode() for row in rows]
@@ -241,9 +240,7 @@ def _paced(app: Any, targets: list[str]) -> list[float]:
 @contextmanager
 def write_locked(path: Path) -> Iterator[None]:
     """Let another process hold the write lock of the database at *path* for two seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
     try:

@@ -101,7 +101,8 @@ def flask_hello() -> Application:
 def redirecting(quick: bool) -> list[Row]:
     """Return F2 and F3: a click followed by us, and by views that people write themselves."""
     calls, rounds = (4_000, 5) if quick else (10_000, 7)
-    paths = link_paths(calls)
+    requests = asked(link_paths(calls))
+    views = asked([f"/go?url=https://www.example.org/{n}.html&pos=3" for n in range(calls // 4)])
     few = calls // 20
     with TemporaryDirectory() as name, drain_elsewhere(Path(name)):
         folder = Path(name)
@@ -109,20 +110,19 @@ def redirecting(quick: bool) -> list[Row]:
         limited = clicks_around(hello, folder, redirect_rate=20)
         plain = flask_redirect()
         writing = flask_insert(folder / "home-made.db")
-        urls = [f"/go?url=https://www.example.org/document-{n}.html&pos=3" for n in range(calls)]
         taken = interleaved(
             {
-                "ours": lambda: follow(ours, paths),
-                "limited": lambda: follow(limited, paths),
-                "flask": lambda: follow(plain, urls[: calls // 4]),
-                "insert": lambda: follow(writing, urls[:few]),
+                "ours": lambda: follow(ours, requests),
+                "limited": lambda: follow(limited, requests),
+                "flask": lambda: follow(plain, views),
+                "insert": lambda: follow(writing, views[:few]),
             },
             rounds=rounds,
             per={"ours": calls, "limited": calls, "flask": calls // 4, "insert": few},
         )
         for clicks in (ours, limited):
             clicks.door.worker.close()
-    return _redirect_rows({name: taken[name] for name in taken})
+    return _redirect_rows(taken)
 
 
 def _redirect_rows(taken: dict[str, list[float]]) -> list[Row]:
@@ -210,23 +210,31 @@ def serve(app: Application, request: Environ, times: int) -> None:
             close()
 
 
-def follow(app: Application, targets: list[str]) -> None:
-    """Follow each of *targets*, paths with their query strings, and see that it redirects."""
-    status = []
-
-    def start_response(line: str, headers: Any, exc_info: Any = None) -> None:
-        status.append(line)
-
+def asked(targets: list[str]) -> list[Environ]:
+    """Return the requests for *targets*, paths with their query strings, of many visitors."""
+    requests = []
     for number, target in enumerate(targets):
         path, _, query = target.partition("?")
         address = f"198.51.{number // 250 % 250}.{number % 250}"
-        body = app(environ(path, QUERY_STRING=query, REMOTE_ADDR=address), start_response)
+        requests.append(environ(path, QUERY_STRING=query, REMOTE_ADDR=address))
+    return requests
+
+
+def follow(app: Application, requests: list[Environ]) -> None:
+    """Send each of *requests*, as a server does, and see that it is redirected."""
+    lines = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        lines.append(status)
+
+    for request in requests:
+        body = app(request.copy(), start_response)
         for _chunk in body:
             pass
         close = getattr(body, "close", None)
         if close is not None:
             close()
-    assert all(line.startswith("302") for line in status), set(status)
+    assert all(status.startswith("302") for status in lines), set(lines)
 
 
 def started(status: str, headers: Any, exc_info: Any = None) -> None:

@@ -45,7 +45,9 @@ def run(quick: bool) -> list[Row]:
     what = "redirect over HTTP: share of the bare server's requests per CPU second"
     return [
         Row("F5", what, base, f"{to_ours} ×", "≥ 0.75 ×", at_least(to_ours, 0.75)),
-        Row("F5", f"{what}, its workers drain to the store too", base, f"{to_draining} ×", "–", "–"),
+        Row(
+            "F5", f"{what}, its workers drain to the store too", base, f"{to_draining} ×", "–", "–"
+        ),
     ]
 
 
@@ -91,7 +93,10 @@ def gunicorn(app: str, folder: Path) -> Iterator[Server]:
     command += ["--workers", str(WORKERS), "--threads", str(THREADS), f"benchmarks.apps:{app}()"]
     told = {"BENCHMARK_FOLDER": str(folder), "BENCHMARK_SECRET": SECRET}
     process = subprocess.Popen(
-        command, cwd=Path(__file__).parents[1], env={**os.environ, **told}, stdout=subprocess.DEVNULL
+        command,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, **told},
+        stdout=subprocess.DEVNULL,
     )
     try:
         _await(port)

@@ -9,13 +9,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.rounds import Row, at_least, at_most, exactly, interleaved, ratios, spread
+from benchmarks.rounds import Row, at_least, exactly, interleaved, ratios, spread
 from benchmarks.traffic import DAY_MS, Site
 from clickmw.drain import BREATH_S, WORKER_BATCH, Drain, Worker
 from clickmw.events import Click, Event, Search, query_id_bytes
@@ -202,9 +201,7 @@ def room(quick: bool) -> list[Row]:
         folder = Path(name)
         speeds = fill(folder / "clicks.db", wanted)
         naive = fill_naive(folder / "naive.db", wanted)
-        ours_b, naive_b = (
-            size_of(folder / file) / wanted for file in ("clicks.db", "naive.db")
-        )
+        ours_b, naive_b = (size_of(folder / file) / wanted for file in ("clicks.db", "naive.db"))
         details = sizes(folder / "clicks.db", wanted)
     ratio = ours_b / naive_b
     what = f"bytes per impression or click, rollups and dictionaries included, {wanted:,} of {DAYS} days"
@@ -251,7 +248,7 @@ def weight(event: Event) -> int:
 
 
 NAIVE = """
-CREATE TABLE event (id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, kind TEXT NOT NULL, ts TEXT NOT NULL,
+CREATE TABLE event (id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, kind TEXT NOT NULL, ts INTEGER NOT NULL,
   site TEXT, query TEXT, url TEXT, position INTEGER, module TEXT, visitor TEXT, device TEXT);
 CREATE UNIQUE INDEX event_id ON event (event_id);
 CREATE INDEX event_ts ON event (ts);
@@ -279,18 +276,17 @@ def fill_naive(path: Path, wanted: int) -> float:
 def _naive_rows(wanted: int, random: Random) -> Iterator[tuple[object, ...]]:
     queries: dict[str, str] = {}
     for event in history(wanted):
-        at = datetime.fromtimestamp(event.received_ms / 1000, UTC).isoformat(timespec="milliseconds")
         if isinstance(event, Search):
             queries[event.query_id] = event.query
             for row in event.impressions:
-                yield _naive(random, "impression", at, event, event.query, row)
+                yield _naive(random, "impression", event, event.query, row)
         elif isinstance(event, Click):
-            yield _naive(random, "click", at, event, queries[event.query_id], event)
+            yield _naive(random, "click", event, queries[event.query_id], event)
 
 
-def _naive(random: Random, kind: str, at: str, event: Any, query: str, row: Any) -> tuple[object, ...]:
+def _naive(random: Random, kind: str, event: Any, query: str, row: Any) -> tuple[object, ...]:
     return (
-        f"{random.getrandbits(128):032x}", kind, at, event.site, query, row.url, row.position,
+        f"{random.getrandbits(64):016x}", kind, event.received_ms, event.site, query, row.url, row.position,
         row.module_code, event.visitor, event.device,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from base64 import urlsafe_b64encode
 from bisect import bisect
 from collections.abc import Iterator
 from random import Random
@@ -56,7 +57,9 @@ def environ(path: str, **headers: str) -> dict[str, Any]:
 
 def url_of(number: int, length: int = 80) -> str:
     """Return the address of result *number*, about *length* characters long."""
-    url = f"https://www.example.org/publications/section-{number % 37}/document-{number}.html?lang=en"
+    url = (
+        f"https://www.example.org/publications/section-{number % 37}/document-{number}.html?lang=en"
+    )
     return url + "&note=" + ("abcdefghij" * 40)[: length - len(url) - 6] if length > 80 else url
 
 
@@ -82,8 +85,7 @@ class Site:
 
     ``searches`` of its events are searches with ten results, the others clicks on them, most of
     them on the first places. Queries are drawn from 200,000, zipf; each shows the same results
-    whenever it is asked, out of 150,000. One event in fifty is a robot's; one click in thirty
-    comes twice.
+    whenever it is asked, out of 150,000. One visitor in fifty is a robot; some click twice.
     """
 
     QUERIES, URLS, SHOWN = 200_000, 150_000, 10
@@ -114,6 +116,7 @@ class Site:
 
     def _search(self, now_ms: int) -> Search:
         random = self.random
+        robot = "bot" if random.random() < 0.02 else ""
         rank = bisect(self.cumulative, random.random() * self.cumulative[-1])
         query_id = _query_id(now_ms, random)
         return Search(
@@ -125,7 +128,8 @@ class Site:
             total_hits=0 if rank % 40 == 39 else 10 + rank % 5_000,
             visitor=f"{random.getrandbits(64):016x}",
             device=("desktop", "mobile", "tablet")[rank % 3],
-            robot="bot" if random.random() < 0.02 else "",
+            robot=robot,
+            drop_reason="robot" if robot else "",
             language="en",
         )
 
@@ -156,12 +160,10 @@ class Site:
             visitor=search.visitor,
             device=search.device,
             robot=search.robot,
-            drop_reason="robot" if search.robot else "",
+            drop_reason=search.drop_reason,
             user_activated=1,
         )
 
 
 def _query_id(now_ms: int, random: Random) -> str:
-    from base64 import urlsafe_b64encode
-
     return urlsafe_b64encode(now_ms.to_bytes(6) + random.randbytes(6)).decode()

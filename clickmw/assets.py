@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import sha256
@@ -14,6 +16,8 @@ TYPES = {
     "clickmw.js": "text/javascript; charset=utf-8",
     "report.css": "text/css; charset=utf-8",
 }
+
+_TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 
 
 @cache
@@ -44,22 +48,37 @@ def asset_of(file_name: str) -> tuple[str, bool] | None:
     return None
 
 
+@cache
+def packed_asset(name: str) -> bytes:
+    """Return *name* as gzip, made once."""
+    return gzip.compress(read_asset(name), mtime=0)
+
+
 def serve_asset(
     environ: dict[str, Any], start_response: Callable[..., Any], name: str, immutable: bool
 ) -> Iterable[bytes]:
     """Answer with the asset *name*; one that is named by its fingerprint never changes."""
-    tag = f'"{fingerprint(name)}"'
+    is_packed = _TAKES_GZIP.search(environ.get("HTTP_ACCEPT_ENCODING", "")) is not None
+    tag = f'"{fingerprint(name)}{"-gzip" if is_packed else ""}"'
     keep = "public, max-age=31536000, immutable" if immutable else "public, max-age=3600"
     headers = [
         ("ETag", tag),
         ("Cache-Control", keep),
+        ("Vary", "Accept-Encoding"),
         ("X-Content-Type-Options", "nosniff"),
         ("Cross-Origin-Resource-Policy", "same-origin"),
     ]
-    if environ.get("HTTP_IF_NONE_MATCH", "").removeprefix("W/") == tag:
+    if _has_it(environ.get("HTTP_IF_NONE_MATCH", ""), tag):
         start_response("304 Not Modified", headers)
         return [b""]
-    body = read_asset(name)
+    body = packed_asset(name) if is_packed else read_asset(name)
     headers += [("Content-Type", TYPES[name]), ("Content-Length", str(len(body)))]
+    if is_packed:
+        headers.append(("Content-Encoding", "gzip"))
     start_response("200 OK", headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _has_it(if_none_match: str, tag: str) -> bool:
+    known = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
+    return tag in known or known == ["*"]

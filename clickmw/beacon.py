@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from clickmw.errors import BadEvent, BadToken
-from clickmw.events import View, is_query_id, issued_ms
+from clickmw.events import VIEW_SKEW_MS, View, is_query_id, issued_ms
 from clickmw.recorder import Recorder, now_ms
-from clickmw.redirect import VIEW_SKEW_MS, is_prefetch
 from clickmw.settings import Settings
 from clickmw.tokens import LinkSigner
+from clickmw.visitors import is_prefetch
 
 Environ = dict[str, Any]
 

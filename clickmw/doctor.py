@@ -38,7 +38,7 @@ def examine(settings: Settings) -> list[Finding]:
     findings = [
         Finding(name, "note", f"{value}   ({settings.sources[name]})")
         for name, value in _shown(settings)
-        if settings.sources[name] != "default"
+        if settings.sources[name] != "default" and "derived" not in settings.sources[name]
     ]
     for examination in (_secret, _journal, _space, _store, _waiting, _platform):
         findings += _carefully(examination, settings)
@@ -122,8 +122,10 @@ def _waiting(settings: Settings) -> Iterator[Finding]:
     reader = store_of(settings).reader()
     try:
         waiting, ledger = pending(settings.journal, reader.watermarks()), reader.ledger()
+        zones = reader.site_zones()
     finally:
         reader.close()
+    yield from _zones(settings, zones)
     oldest = min(
         (path.stat().st_mtime for path in segment_paths(settings.journal)), default=time.time()
     )
@@ -140,6 +142,20 @@ def _waiting(settings: Settings) -> Iterator[Finding]:
     for name, count in ledger.items():
         if name.startswith("dropped.") and count:
             yield Finding("dropped", "bad", f"{count:,} events: {name.removeprefix('dropped.')}")
+
+
+def _zones(settings: Settings, kept: dict[str, str]) -> Iterator[Finding]:
+    """Days are kept in the zone that a site had at its first event."""
+    for handle, zone in kept.items():
+        site = settings.sites.by_handle(handle)
+        wanted = (site and site.time_zone) or settings.time_zone
+        if wanted != zone:
+            yield Finding(
+                "time zone",
+                "bad",
+                f"the days of {handle} are kept in {zone}, the setting says {wanted}",
+                f"the old zone stays in force; set {zone} again, or start a new database",
+            )
 
 
 def _platform(settings: Settings) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ from clickmw.journal import (
     read_header,
     read_records,
     segment_paths,
+    sync,
     sync_folder,
     tail,
     warn_once_a_minute,
@@ -221,8 +222,6 @@ class Drain:
 
     def sync_segments(self) -> None:
         """Bring what the journal holds to disk: a power cut then costs a second at most."""
-        if not hasattr(os, "fdatasync"):
-            return
         sizes: dict[Path, int] = {}
         for path in segment_paths(self.folder):
             with contextlib.suppress(OSError):
@@ -230,7 +229,7 @@ class Drain:
                 if self._synced.get(path) != sizes[path]:
                     file = os.open(path, os.O_RDONLY)
                     try:
-                        os.fdatasync(file)
+                        sync(file)
                     finally:
                         os.close(file)
         self._synced = sizes
@@ -361,9 +360,16 @@ class Worker:
         """At a normal exit: tallies to disk, two seconds of draining at most."""
         if pid != os.getpid():
             return
+        self.journal.write_tallies()
+        segment = self.journal.segment
         self.journal.close()
+        end = time.monotonic() + 2.0
         with contextlib.suppress(Exception):
-            self.drain.run_once(within_s=2.0)
+            # Another process that drains may be ending too, and have looked at our segment before.
+            while self.drain.run_once(within_s=2.0) is None and segment and segment.exists():
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.05)
             self.drain.close()
 
 

@@ -12,7 +12,6 @@ import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from clickmw.errors import BadEvent
@@ -63,10 +62,6 @@ class Shown(NamedTuple):
     title: str = ""
 
 
-#: A :class:`Shown`, or the same five values as the journal has them.
-Impression = Shown | Sequence[Any]
-
-
 class Search(NamedTuple):
     """A query was run and a result page left for the visitor.
 
@@ -79,7 +74,7 @@ class Search(NamedTuple):
     site: str
     query_id: str
     query: str
-    impressions: Sequence[Impression] = ()
+    impressions: tuple[Shown, ...] = ()
     total_hits: int | None = None
     offset: int = 0
     visitor: str = ""
@@ -116,6 +111,8 @@ class View(NamedTuple):
 
 
 Event = Click | Search | View
+#: How far a view's own clock may be from ours: its time is part of a key that sorts by time.
+VIEW_SKEW_MS = 2 * 86_400_000
 
 _FROM_URL = str.maketrans("-_", "+/")
 _QUERY_ID = re.compile(r"[A-Za-z0-9_-]{16}")
@@ -145,7 +142,9 @@ def decode_event(fields: list[Any]) -> Event:
         return View(*values[: len(View._fields)])
     if letter != "s":
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
-    return Search(*values[: len(Search._fields)])
+    values = values[: len(Search._fields)]
+    values[4] = tuple(map(Shown._make, values[4]))
+    return Search(*values)
 
 
 def new_query_id(now_ms: int) -> str:

@@ -16,7 +16,7 @@ from clickmw import __version__
 from clickmw.drain import Drain
 from clickmw.errors import StoreError
 from clickmw.journal import Journal, segment_paths, tail
-from clickmw.stores.base import Store
+from clickmw.stores.base import Reader, Store
 
 
 def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
     marks: dict[str, tuple[int, int]] = {}
     error = None
     try:
-        reader = store.reader()
+        reader = fresh_reader(store)
         try:
             ledger, marks = reader.ledger(), reader.watermarks()
         finally:
@@ -58,6 +58,16 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
         "last_event_ms": ledger.get("last_event_ms"),
         "store": {"kind": store.kind, "ok": error is None, "error": error or drain.trouble},
     }
+
+
+def fresh_reader(store: Store) -> Reader:
+    """Return a view of *store*; a database that does not exist yet, or is of an older clickmw, is made ready."""
+    try:
+        return store.reader()
+    except StoreError:
+        store.migrate()
+        store.close()
+        return store.reader()
 
 
 def difference(ledger: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -47,6 +47,8 @@ MEASURE_S = 0.2
 HEADER_BYTES = 512
 #: An empty segment this old was left by a writer that died before its first byte.
 STILLBORN_S = 60.0
+#: How much of a segment's end is read first to find its last record.
+TAIL_BYTES = 65_536
 #: Tallies that are part of ``received``; the others (rejected, prefetch) never became events.
 RECEIVED_TALLIES = ("opted_out", "dropped.")
 
@@ -111,6 +113,7 @@ class Journal:
     def write_tallies(self) -> bool:
         """Append the tallies since the last call; they are kept when the disk refuses them."""
         with self._lock:
+            self._leave_removed_segment()
             tallies, self._tallies = self._tallies, {}
         if not tallies:
             return True
@@ -120,6 +123,21 @@ class Journal:
         for name, count in tallies.items():
             self.tally(name, count)
         return False
+
+    def _leave_removed_segment(self) -> None:
+        """Begin a new segment when somebody has removed ours: nobody would ever read what we write."""
+        if self._file >= 0 and os.fstat(self._file).st_nlink == 0:
+            warn_once_a_minute(
+                "removed",
+                "clickmw: the journal %s was removed while the site ran; what waited there is gone",
+                self.folder,
+            )
+            self._close_segment()
+
+    @property
+    def segment(self) -> Path | None:
+        """The file that this process writes now."""
+        return self.folder / (self._name + SUFFIX) if self._name else None
 
     def pending_tallies(self) -> dict[str, int]:
         """Return the tallies that no record carries yet."""
@@ -165,7 +183,7 @@ class Journal:
 
     def _sync(self) -> None:
         try:
-            os.fdatasync(self._file)
+            sync(self._file)
         except OSError as error:
             warn_once_a_minute(
                 "sync",
@@ -275,6 +293,10 @@ def warn_once_a_minute(topic: str, message: str, *values: object) -> None:
         log.warning(message, *values)
 
 
+#: macOS has no fdatasync.
+sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names of *folder* survive a power cut (a no-op where folders cannot be opened)."""
     if os.name != "posix":
@@ -371,12 +393,31 @@ def tail(path: Path, start: int, running: int = 0) -> Tail:
     *running* is the writer's count at *start*. What damage has taken waits too: the drain will
     count it as torn.
     """
-    latest, end = running, start
-    for offset, line in _lines(path, start):
-        counted = _running_count(line)
-        if counted is not None:
-            latest, end = counted, offset + len(line)
-    return Tail(end, latest, max(latest - running, 0))
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        length = TAIL_BYTES
+        while True:
+            begin = max(start, size - length)
+            file.seek(begin)
+            found = _last_record(file.read(), begin)
+            if found is not None:
+                end, latest = found
+                return Tail(end, latest, max(latest - running, 0))
+            if begin == start:
+                return Tail(start, running, 0)
+            length *= 8
+
+
+def _last_record(content: bytes, begin: int) -> tuple[int, int] | None:
+    """Return where the last whole record of *content* ends, which begins at byte *begin*, and its count."""
+    body, _newline, _unfinished = content.rpartition(b"\n")
+    end = begin + len(body) + 1
+    for line in reversed(body.split(b"\n")):
+        running = _running_count(line + b"\n")
+        if running is not None:
+            return end, running
+        end -= len(line) + 1
+    return None
 
 
 def _running_count(line: bytes) -> int | None:

@@ -181,7 +181,7 @@ class ReportAccess:
         """Return whether *name* was never spent; a folder that cannot be written spends nothing."""
         self._forget_old()
         try:
-            self._settings.journal.mkdir(parents=True, exist_ok=True)
+            self._settings.journal.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
             os.close(os.open(self._spent_file(name), flags, 0o600))
         except FileExistsError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from clickmw.beacon import Beacon
@@ -68,36 +69,25 @@ class Door:
         """Serve one request."""
         path = environ.get("PATH_INFO", "")
         if path in self._plain and "text/html" not in environ.get("HTTP_ACCEPT", ""):
-            return self._hand_on(environ, start_response, path)
+            body = self.app(environ, start_response)
+            return body if PAGES not in environ else self.rewriting.late(environ, path, body)
         if path.startswith(self._ours):
             return self.routes(environ, start_response)
         if DOOR in environ:  # wrapped twice: the outer one has the page
             return self.app(environ, start_response)
         environ[DOOR] = place_of(environ)
-        token = _serving.set(environ)
+        _serving.set(environ)
         leaves = True
         try:
             body = self.rewriting(environ, start_response)
             if isinstance(body, Body):
                 # The application may still be at work while its answer is read.
-                body.on_close = partial(_leave, token)
+                body.answer.on_end = partial(_leave, environ)
                 leaves = False
             return body
         finally:
             if leaves:
-                _leave(token)
-
-    def _hand_on(
-        self, environ: Environ, start_response: StartResponse, path: str
-    ) -> Iterable[bytes]:
-        """Let the host answer what has not been a page yet; it may still use the helper."""
-        environ[DOOR] = place_of(environ)
-        token = _serving.set(environ)
-        try:
-            body = self.app(environ, start_response)
-        finally:
-            _serving.reset(token)
-        return self.rewriting.late(environ, path, body) if PAGES in environ else body
+                _leave(environ)
 
     def search(
         self,
@@ -108,7 +98,8 @@ class Door:
         **listing: Any,
     ) -> TemplatePage:
         """Open a page of results; see :meth:`ClickMW.search`."""
-        environ = environ if environ is not None else _serving.get()
+        if environ is None:
+            environ = _on_the_stack() or _serving.get()
         if environ is None:
             raise ClickMWError(
                 "clickmw: search() was called outside a request, so nobody can be told what was "
@@ -252,9 +243,28 @@ class ClickMW:
         return self.door.search(query, **listing)
 
 
-def _leave(token: Token[Environ | None]) -> None:
-    with suppress(ValueError, RuntimeError):  # closed in another context than it began in
-        _serving.reset(token)
+def _on_the_stack() -> Environ | None:
+    """Return the environ of the request that is being answered below us on the stack.
+
+    The many requests that are only handed on cost nothing, not even a context variable; the few
+    of them that use the helper are found here.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not Door.__call__.__code__:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    environ: Environ = frame.f_locals["environ"]
+    path: str = frame.f_locals["path"]
+    mount, rest = place_of(environ)
+    environ.setdefault(DOOR, ((mount + rest).removesuffix(path), path))
+    return environ
+
+
+def _leave(environ: Environ) -> None:
+    # Not a reset to what was before: that may be a request that was never read to its end.
+    if _serving.get() is environ:
+        _serving.set(None)
 
 
 def store_of(settings: Settings) -> Store:

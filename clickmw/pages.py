@@ -12,11 +12,11 @@ from urllib.parse import quote
 from clickmw.events import Search, Shown, new_query_id
 from clickmw.queries import normal_query
 from clickmw.recorder import Recorder, now_ms
-from clickmw.redirect import is_prefetch
 from clickmw.settings import Settings
 from clickmw.sites import Site
 from clickmw.targets import Target, resolve
 from clickmw.tokens import LinkSigner, LinkTarget
+from clickmw.visitors import is_prefetch
 
 Environ = dict[str, Any]
 

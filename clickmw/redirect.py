@@ -12,26 +12,18 @@ from typing import Any
 from urllib.parse import unquote
 
 from clickmw.errors import BadToken
-from clickmw.events import Click, is_query_id, issued_ms
+from clickmw.events import VIEW_SKEW_MS, Click, is_query_id, issued_ms
+from clickmw.journal import warn_once_a_minute
 from clickmw.recorder import Recorder, now_ms
 from clickmw.settings import Settings
 from clickmw.targets import host_of, problem
 from clickmw.tokens import LinkSigner, LinkTarget
+from clickmw.visitors import is_prefetch
 
 StartResponse = Callable[..., Any]
 Environ = dict[str, Any]
 
 MAX_AGE_MS = 30 * 86_400_000
-VIEW_SKEW_MS = 2 * 86_400_000
-PREFETCH_HEADERS = (
-    "HTTP_SEC_PURPOSE",
-    "HTTP_X_SEC_PURPOSE",
-    "HTTP_PURPOSE",
-    "HTTP_X_PURPOSE",
-    "HTTP_X_MOZ",
-)
-_PREFETCHES = ("prefetch", "prerender", "preview")
-
 _ALWAYS = [
     ("Cache-Control", "no-store"),
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
@@ -53,15 +45,6 @@ NAMING = (
     "<p>This link leads to another site:</p><p><strong>{host}</strong></p>"
     '<p><a role="button" rel="noreferrer nofollow" href="{location}">Go to {host}</a></p>'
 )
-
-
-def is_prefetch(environ: Environ) -> bool:
-    """Tell whether a browser or a library asks in advance, before anybody has clicked."""
-    for name in PREFETCH_HEADERS:
-        value = environ.get(name)
-        if value and value.lower().startswith(_PREFETCHES):
-            return True
-    return False
 
 
 class Redirect:
@@ -104,7 +87,11 @@ class Redirect:
             self.recorder.tally("rejected.naming_page")
             return _naming_page(environ, start_response, target.location)
         if environ["REQUEST_METHOD"] != "HEAD":
-            self._record(environ, target, stale, now)
+            try:
+                self._record(environ, target, stale, now)
+            except Exception as error:  # the visitor goes on, whatever happens to us
+                warn_once_a_minute("failure", "clickmw: a click could not be kept: %r", error)
+                self.recorder.tally("dropped.failure")
         location = target.location
         start_response("302 Found", [("Location", location), *_ALWAYS, _LENGTH_0])
         return [b""]

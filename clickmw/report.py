@@ -39,6 +39,7 @@ from clickmw.pictures import bars, day_chart, position_charts
 from clickmw.sites import Sites
 from clickmw.stores.base import Reader
 from clickmw.tables import write_csv, write_json
+from clickmw.visitors import is_prefetch
 from clickmw.wording import clock, format_age, health_facts, templates
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Report:
 
     def _one_time_link(self, asked: Asked) -> Response:
         environ = asked.request.environ
-        if asked.request.method == "HEAD" or _is_prefetch(asked.request):
+        if asked.request.method == "HEAD" or is_prefetch(asked.request.environ):
             return Response(status=425)
         signed_in = self._access.session(environ) is not None
         if not signed_in and not self._access.use_link(asked.request.args["login"]):
@@ -495,8 +496,3 @@ def _way_back(back: str) -> str:
         path = ""
     pairs = parse_qsl(query) if len(query) <= 4096 else []
     return f"{path}?{urlencode(pairs)}" if pairs else path
-
-
-def _is_prefetch(request: Request) -> bool:
-    names = ("Sec-Purpose", "X-Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-    return any(name in request.headers for name in names)

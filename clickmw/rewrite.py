@@ -20,11 +20,11 @@ from urllib.parse import parse_qs
 from clickmw.journal import warn_once_a_minute
 from clickmw.pages import PAGES, Listing, ResultPage
 from clickmw.recorder import Recorder
-from clickmw.redirect import is_prefetch
 from clickmw.scanner import KEEP, Container, Link, Scanner, ScanRule, charset_is_safe
 from clickmw.settings import Settings
 from clickmw.sites import Rule
 from clickmw.tokens import LinkSigner
+from clickmw.visitors import is_prefetch
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -67,7 +67,10 @@ class Rewriting:
         accepts_pages = "text/html" in environ.get("HTTP_ACCEPT", "")
         if path in self.plain and not accepts_pages:
             return self.app(environ, start_response)
-        if environ.get("REQUEST_METHOD") not in ("GET", "POST"):
+        method = environ.get("REQUEST_METHOD")
+        if method == "HEAD" and path in self.carriers:
+            return self.app(environ, _start_of_head(start_response))
+        if method not in ("GET", "POST"):
             return self.app(environ, start_response)
         if path in self.carriers:
             _offer_readable(environ)
@@ -122,6 +125,8 @@ class Answer:
         self._links: PageLinks | None = None
         self._stream: Stream | GzipStream | None = None
         self._write: Callable[[bytes], object] = _not_started
+        #: Called when the answer has left, at least once.
+        self.on_end: Callable[[], None] = _nothing
 
     # -- the start -------------------------------------------------------------------------------
 
@@ -167,8 +172,7 @@ class Answer:
 
     def _kind(self, status: str, found: dict[str, str]) -> str:
         """Tell what to do with an answer; only a readable page of status 200 is touched."""
-        kind = found.get("content-type", "").lower()
-        if not kind.startswith(("text/html", "application/xhtml+xml")):
+        if not _is_page(found):
             return self._judge_no_page(status, found)
         if not status.startswith("200") or _must_stay(found):
             return "pass"
@@ -176,7 +180,7 @@ class Answer:
         if encoding not in ("identity", "gzip", ""):
             self.rewriting.note_unreadable(self.environ, self.path)
             return "pass"
-        charset = _CHARSET.search(kind)
+        charset = _CHARSET.search(found["content-type"].lower())
         if charset and not charset_is_safe(charset[1]):
             return "pass"
         self._links = PageLinks(self, found, charset[1] if charset else "utf-8")
@@ -218,6 +222,8 @@ class Answer:
         rest = self._finish()
         if rest:
             yield rest
+        # Not every server closes what it has read to the end.
+        self.on_end()
 
     def _feed(self, chunk: bytes) -> bytes:
         return self._stream.feed(chunk) if self._stream else chunk
@@ -285,12 +291,10 @@ class Body:
     """The answer's body as the server sees it; ``close`` reaches the host exactly once."""
 
     def __init__(self, answer: Answer, body: Iterable[bytes]) -> None:
-        self._answer = answer
+        self.answer = answer
         self._body = body
         self._chunks = answer.chunks(body)
         self._closed = False
-        #: Called when the answer has left.
-        self.on_close: Callable[[], None] = _nothing
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks
@@ -304,14 +308,14 @@ class Body:
             return
         self._closed = True
         try:
-            self._answer.finish_page()
+            self.answer.finish_page()
         finally:
             close = getattr(self._body, "close", None)
             try:
                 if close is not None:
                     close()
             finally:
-                self.on_close()
+                self.answer.on_end()
 
 
 class Stream:
@@ -545,6 +549,24 @@ def _by_name(headers: Headers) -> dict[str, str]:
         key = name.lower()
         found[key] = f"{found[key]}, {value}" if key in found else value
     return found
+
+
+def _start_of_head(start_response: StartResponse) -> StartResponse:
+    """Say nothing of bytes that GET would not send."""
+
+    def start(
+        status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        is_page = status.startswith("200") and _is_page(_by_name(headers))
+        told = _rewritten_headers(headers) if is_page else headers
+        return start_response(status, told, *([exc_info] if exc_info else []))
+
+    return start
+
+
+def _is_page(headers: dict[str, str]) -> bool:
+    kind = headers.get("content-type", "").lower()
+    return kind.startswith(("text/html", "application/xhtml+xml"))
 
 
 def _rewritten_headers(headers: Headers) -> Headers:

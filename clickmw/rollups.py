@@ -14,7 +14,6 @@ from typing import NamedTuple
 from clickmw.stores.base import POSITION_BUCKETS
 
 BILLION = 1_000_000_000
-QUARTER_MS = 900_000
 
 #: Table → (key columns, measures). A missing module, device … is id 0.
 DIMENSIONS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
@@ -12,7 +13,7 @@ from clickmw.assets import asset_of, serve_asset
 from clickmw.beacon import Beacon
 from clickmw.drain import Drain, Worker
 from clickmw.errors import StoreError
-from clickmw.health import read_health
+from clickmw.health import fresh_reader, read_health
 from clickmw.journal import Journal
 from clickmw.redirect import Redirect
 from clickmw.settings import Settings
@@ -26,6 +27,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 NOT_FOUND = b"There is nothing at this address.\n"
+READ_ONLY = b"This address can only be read.\n"
 
 
 class Routes:
@@ -58,12 +60,14 @@ class Routes:
             return self._closing(self.beacon(environ, start_response))
         if path == "report" or path.startswith("report/"):
             return self.report(environ, start_response)
-        if path == "health":
-            return self._health(environ, start_response)
         asset = asset_of(path)
-        if asset is not None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if path != "health" and asset is None:
+            return _plain(environ, start_response, "404 Not Found", NOT_FOUND)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _plain(environ, start_response, "405 Method Not Allowed", READ_ONLY)
+        if asset is not None:
             return serve_asset(environ, start_response, *asset)
-        return _plain(start_response, "404 Not Found", NOT_FOUND)
+        return self._health(environ, start_response)
 
     @property
     def access(self) -> ReportAccess:
@@ -87,12 +91,9 @@ class Routes:
 
     def open_reader(self) -> Reader:
         """Return a view of the store that holds what has been received until now, if it can be had."""
-        try:
+        with contextlib.suppress(StoreError):
             self.worker.catch_up()
-            return self.store.reader()
-        except StoreError:
-            self.store.migrate()
-            return self.store.reader()
+        return fresh_reader(self.store)
 
     def read_health(self) -> dict[str, Any]:
         """Return the whole ledger."""
@@ -109,7 +110,7 @@ class Routes:
         status = "503 Service Unavailable" if health["status"] == "failing" else "200 OK"
         shown = health if self.access.may_see(environ) else {"status": health["status"]}
         body = json.dumps(shown, allow_nan=False).encode()
-        return _plain(start_response, status, body, "application/json")
+        return _plain(environ, start_response, status, body, "application/json")
 
     def _closing(self, body: Iterable[bytes]) -> Iterable[bytes]:
         return body if self.worker.has_threads else Closing(body, self.worker.after_answer)
@@ -127,7 +128,11 @@ class Closing:
 
 
 def _plain(
-    start_response: StartResponse, status: str, body: bytes, kind: str = "text/plain; charset=utf-8"
+    environ: Environ,
+    start_response: StartResponse,
+    status: str,
+    body: bytes,
+    kind: str = "text/plain; charset=utf-8",
 ) -> Iterable[bytes]:
     headers = [
         ("Content-Type", kind),
@@ -136,8 +141,10 @@ def _plain(
         ("X-Content-Type-Options", "nosniff"),
         ("X-Robots-Tag", "noindex, nofollow"),
     ]
+    if status.startswith("405"):
+        headers.append(("Allow", "GET, HEAD"))
     start_response(status, headers)
-    return [body]
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
 
 def drain_of(

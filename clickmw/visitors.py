@@ -20,6 +20,14 @@ _SALT_BYTES = 32
 _SALT_NAME = re.compile(r"\.?salt-([0-9]{1,8})(?:\.[0-9a-f]{16})?")  # the longer ones are drafts
 _UNKNOWN = b""
 _RETRY_S = 60.0
+PREFETCH_HEADERS = (
+    "HTTP_SEC_PURPOSE",
+    "HTTP_X_SEC_PURPOSE",
+    "HTTP_PURPOSE",
+    "HTTP_X_PURPOSE",
+    "HTTP_X_MOZ",
+)
+_PREFETCHES = ("prefetch", "prerender", "preview")
 
 
 def client_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
@@ -71,6 +79,15 @@ def address_prefix(address: str) -> str:
 def opted_out(environ: Mapping[str, Any]) -> bool:
     """Tell whether the visitor asks not to be counted (Global Privacy Control, Do Not Track)."""
     return environ.get("HTTP_SEC_GPC") == "1" or environ.get("HTTP_DNT") == "1"
+
+
+def is_prefetch(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a browser or a library asks in advance, before anybody has clicked."""
+    for name in PREFETCH_HEADERS:
+        value = environ.get(name)
+        if value and value.lower().startswith(_PREFETCHES):
+            return True
+    return False
 
 
 def visitor_id(salt: bytes, site: str, address: str, agent: str) -> str:
@@ -136,7 +153,7 @@ class Salts:
         except FileNotFoundError:
             if not make:
                 return None
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _create(path)
         return _read(path)
 

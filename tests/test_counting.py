@@ -245,9 +245,7 @@ def test_any_order_and_any_batches_of_a_keys_clicks_count_the_same(
 
 
 @IN_STORE
-@given(
-    steps=st.lists(STEPS, min_size=1, max_size=10), chance=st.randoms(use_true_random=False)
-)
+@given(steps=st.lists(STEPS, min_size=1, max_size=10), chance=st.randoms(use_true_random=False))
 def test_any_order_and_any_batches_of_a_visitors_searches_decide_the_same(
     steps: list[tuple[int, str, int]],
     chance: random.Random,

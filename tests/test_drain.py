@@ -47,7 +47,9 @@ class Install:
 
     def urls(self) -> list[str]:
         with closing(sqlite3.connect(self.path)) as connection:
-            return [url for (url,) in connection.execute("SELECT url FROM clicks ORDER BY event_id")]
+            return [
+                url for (url,) in connection.execute("SELECT url FROM clicks ORDER BY event_id")
+            ]
 
     def health(self) -> dict[str, Any]:
         return read_health(self.store, self.journal, self.drain)
@@ -241,9 +243,7 @@ def test_nothing_is_lost_when_the_store_goes_away_in_between(install: Install) -
     assert difference(install.health()) == 0
 
 
-def test_a_locked_store_is_waited_for(
-    install: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_store_is_waited_for(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install.write(1)
     install.drain.run_once()
     install.write(1, start=1)
@@ -375,7 +375,9 @@ def test_a_worker_writes_tallies_by_itself(install: Install) -> None:
     worker = worker_of(install)
     install.journal.tally("opted_out", 2)
     worker.on_write()
-    assert eventually(lambda: install.health()["opted_out"] == 2 and not install.health()["pending"])
+    assert eventually(
+        lambda: install.health()["opted_out"] == 2 and not install.health()["pending"]
+    )
     worker.close()
     assert difference(install.health()) == 0
 

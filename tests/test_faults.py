@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clickmw import ClickMW
 from clickmw.drain import Drain
@@ -135,6 +137,9 @@ def test_what_a_killed_writer_was_told_is_kept_is_stored(
 
 APPLICATION = """
 import os
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from clickmw import ClickMW
 
 def host(environ, start_response):
@@ -266,8 +271,8 @@ def test_an_orderly_end_leaves_nothing_to_drain(
     time.sleep(0.5)
     server.process.send_signal(signal.SIGHUP)  # a deploy: new workers, the old ones end
     time.sleep(1.0)
-    server.calm()
     assert server.end() == 0
+    server.calm()
     assert segment_paths(tmp_path / "journal") == []
     assert_all_there(server, tmp_path)
 
@@ -404,6 +409,9 @@ def test_a_full_database_keeps_events_in_the_journal(tmp_path: Path) -> None:
 FORKS = """
 import os, sys, time
 from pathlib import Path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from clickmw import ClickMW
 from clickmw.events import new_query_id
 from clickmw.recorder import now_ms
@@ -477,7 +485,12 @@ def test_no_file_of_ours_holds_who_a_visitor_was(
         browser.get(link_to("https://example.org/a"), None, headers, environ, status=302)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         packed = socket.inet_pton(family, address)
-        secrets += [address.encode(), agent.encode(), cookie.encode(), address.encode().hex().encode()]
+        secrets += [
+            address.encode(),
+            agent.encode(),
+            cookie.encode(),
+            address.encode().hex().encode(),
+        ]
         if family == socket.AF_INET6:  # four bytes turn up by chance
             secrets += [packed, packed[:8], packed.hex().encode()]
     before = _all_bytes(tmp_path)
@@ -489,3 +502,75 @@ def test_no_file_of_ours_holds_who_a_visitor_was(
 
 def _all_bytes(folder: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+# -- requests out of this world ------------------------------------------------------------------
+
+HEADER = st.text(st.characters(max_codepoint=255), max_size=30)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: HEADER | st.sampled_from(["[::1", "::ffff:1.2.3.4", "%", "http://[", "a:b:c", "1,,2"])
+        for name in (
+            "REMOTE_ADDR",
+            "HTTP_HOST",
+            "HTTP_USER_AGENT",
+            "HTTP_REFERER",
+            "HTTP_X_FORWARDED_FOR",
+            "HTTP_FORWARDED",
+            "HTTP_SEC_FETCH_SITE",
+            "HTTP_SEC_FETCH_USER",
+            "HTTP_SEC_GPC",
+            "HTTP_DNT",
+            "HTTP_COOKIE",
+        )
+    },
+)
+
+
+@pytest.mark.parametrize("proxies", [0, 1, 2])
+def test_no_request_header_stops_a_redirect(
+    proxies: int, clicks_at: Callable[..., ClickMW], link_to: Callable[..., str]
+) -> None:
+    clicks = clicks_at(trusted_proxies=proxies, redirect_rate=20)
+
+    @settings(max_examples=150, deadline=None)
+    @given(headers=HEADERS)
+    def follow(headers: dict[str, str]) -> None:
+        link = link_to("https://example.org/a")
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": link, "QUERY_STRING": "", **headers}
+        answers: list[str] = []
+        list(clicks(environ, lambda status, fields: answers.append(status)))
+        assert answers == ["302 Found"]
+
+    follow()
+    clicks.door.worker.catch_up(10.0)
+    ledger = clicks.door.routes.read_health()
+    assert (ledger["dropped"].get("unstorable"), ledger["pending"]) == (None, 0)
+    assert difference(ledger) == 0
+    assert clicks.door.store.check() == []
+
+
+def test_a_failure_of_ours_stops_no_redirect(
+    clicks_at: Callable[..., ClickMW],
+    browser_of: Callable[..., Any],
+    link_to: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clicks = clicks_at()
+    recorder = clicks.door.recorder
+    monkeypatch.setattr(recorder, "client", lambda *request: 1 / 0)
+    answer = browser_of(clicks).get(link_to("https://example.org/a"), status=302)
+    assert answer.headers["Location"] == "https://example.org/a"
+    ledger = clicks.door.routes.read_health()
+    assert (ledger["dropped"], difference(ledger)) == ({"failure": 1}, 0)
+
+
+def test_a_failure_of_ours_stops_no_page(
+    clicks_at: Callable[..., ClickMW],
+    browser_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clicks = clicks_at()
+    monkeypatch.setattr(clicks.door.recorder, "client", lambda *request: 1 / 0)
+    assert "<ol" in browser_of(clicks).get("/?q=tax", status=200).text

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickmw import journal as journal_module
-from clickmw.events import Click, Search, Shown, decode_event, encode_events
+from clickmw.events import Click, Event, Search, Shown, decode_event, encode_events
 from clickmw.journal import (
     Journal,
     event_id_prefix,
@@ -51,6 +51,13 @@ def urls(records: list[Record]) -> list[str]:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal")
+
+
+def plain(event: Event) -> Event:
+    """Return *event* with its impressions as they were before they were written."""
+    if not isinstance(event, Search):
+        return event
+    return event._replace(impressions=tuple(Shown(*row) for row in event.impressions))
 
 
 def segment_of(journal: Journal) -> Path:
@@ -88,7 +95,7 @@ def test_a_record_holds_what_was_written(journal: Journal) -> None:
     click = CLICK._replace(view_id="AZdz2LAAAAAAAAAB", position_raw="one")
     journal.write((search, click, CLICK))
     *_, record = read(segment_of(journal))
-    assert tuple(stored.event for stored in record.events) == (search, click, CLICK)
+    assert [plain(stored.event) for stored in record.events] == [search, click, CLICK]
 
 
 TEXT = st.text(st.characters(), max_size=20)
@@ -103,7 +110,7 @@ def test_any_event_comes_back_as_it_was(
     line = encode_events((click, search))
     assert line.isascii()
     assert "\n" not in line
-    assert [decode_event(row) for row in json.loads(line)] == [click, search]
+    assert [plain(decode_event(row)) for row in json.loads(line)] == [click, search]
 
 
 def test_an_older_record_with_fewer_fields_is_read(tmp_path: Path) -> None:
@@ -273,6 +280,34 @@ def test_any_noise_between_records_costs_no_other_record(noise: bytes, line: int
         journal.close()
 
 
+@given(
+    noise=st.lists(st.tuples(st.integers(0, 40), st.binary(max_size=30)), max_size=4),
+    start=st.integers(0, 40),
+)
+def test_the_tail_is_the_last_whole_record_past_an_offset(
+    noise: list[tuple[int, bytes]], start: int
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder))
+        for number in range(40):
+            journal.write((CLICK,) * (number % 3 + 1))
+        path = segment_of(journal)
+        lines = path.read_bytes().splitlines(keepends=True)
+        for place, text in noise:
+            lines.insert(place, text)
+        path.write_bytes(b"".join(lines))
+        whole = [record for record in read(path, sealed=True) if not record.torn]
+        begin = whole[min(start, len(whole) - 1)]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(journal_module, "TAIL_BYTES", 100)
+            found = tail(path, begin.end, begin.running)
+        last = whole[-1]
+        assert found == (last.end, last.running, last.running - begin.running)
+        journal.close()
+
+
 def test_a_torn_tail_waits_while_its_writer_lives(journal: Journal) -> None:
     journal.write((CLICK,))
     path = segment_of(journal)
@@ -362,6 +397,19 @@ journal.write((Click(1, "default", "/from-another-process"),))
 print("written", flush=True)
 sys.stdin.read()
 """
+
+
+def test_a_journal_whose_folder_was_removed_begins_anew(
+    journal: Journal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_warned", {})
+    journal.write((CLICK,))
+    segment_of(journal).unlink()
+    journal.folder.rmdir()
+    journal.write_tallies()  # as the worker does several times a second
+    assert journal.write((CLICK,))
+    assert urls(read(segment_of(journal))) == [CLICK.url]
+    assert "was removed" in caplog.text
 
 
 # -- the size cap --------------------------------------------------------------------------------

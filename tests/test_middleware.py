@@ -384,7 +384,7 @@ def test_a_search_is_recorded_when_the_answer_has_left(make: Make) -> None:
     before = site.ledger()["received"]
     body.close()
 
-    assert (before, site.ledger()["received"]) in ((0, 1), (1, 1))
+    assert (before, site.ledger()["received"]) == (0, 1)
     body.close()
     assert site.ledger()["received"] == 1
 
@@ -420,6 +420,30 @@ def test_outside_a_request_there_is_a_clear_error(site: Install) -> None:
 
     with pytest.raises(ClickMWError, match=r"environ=request\.environ"):
         site.clicks.search("tax")
+
+
+def test_a_server_that_never_closes_leaves_no_request_behind(make: Make) -> None:
+    site = make()
+    environ: Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_ACCEPT": "text/html"}
+    list(site.clicks(environ, lambda *_: None))
+
+    with pytest.raises(ClickMWError):
+        site.clicks.search("tax")
+
+
+def test_a_request_that_was_never_read_does_not_get_the_searches_of_the_next(make: Make) -> None:
+    def api(environ: Environ, start_response: Any) -> list[bytes]:
+        link = site.clicks.search(environ["QUERY_STRING"]).link(A)
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [link.encode()]
+
+    site = make(api)
+    environ: Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "unread"}
+    abandoned = site.clicks(environ, lambda *_: None)
+    site.browser.get("/api?next")
+
+    assert abandoned is not None
+    assert site.rows("SELECT query FROM searches") == ["next"]
 
 
 def test_outside_a_request_its_environ_can_be_given(make: Make) -> None:
@@ -592,3 +616,19 @@ def test_a_foreign_request_reaches_the_host_with_its_own_environ(make: Make) -> 
         environ: Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/plain"}
         site.clicks(environ, lambda *_: None)
         assert seen[-1] is environ
+
+
+def test_an_answer_without_a_page_before_may_use_the_helper_under_a_mount(make: Make) -> None:
+    def api(environ: Environ, start_response: Any) -> list[bytes]:
+        link = site.clicks.search("tax").link(A) if environ["QUERY_STRING"] else "none"
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(link).encode()]
+
+    site = make(DispatcherMiddleware(host, {"/docs": api}))
+    site.browser.get("/docs/api")
+    assert site.clicks.door.rewriting.plain == {"/docs/api"}
+
+    links = [site.browser.get("/docs/api?q=tax").json for _ in range(2)]
+
+    assert [site.follow(link) for link in links] == [A, A]
+    assert site.rows("SELECT count(*) FROM searches") == [2]

@@ -123,6 +123,12 @@ class Answer:
         return self.chunks.append
 
 
+def send(body: Iterable[bytes], answer: Answer) -> None:
+    """Take over each piece as it comes."""
+    for chunk in body:
+        answer.chunks.append(chunk)
+
+
 def environ_of(target: str = "/search?q=tax", method: str = "GET", **headers: str) -> Environ:
     path, _, query = target.partition("?")
     environ: Environ = {"SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query}
@@ -393,6 +399,30 @@ def test_other_methods_pass(wrap: Wrap, method: str) -> None:
     answer = Answer()
 
     assert wrap(host)(environ_of(method=method), answer.start_response) is host.body
+    assert answer.headers == host.headers
+
+
+def test_head_of_a_page_with_results_does_not_speak_of_other_bytes(wrap: Wrap) -> None:
+    host = Host([PAGE], HTML, STRONG, length=True)
+    clicks = wrap(host)
+    sent = serve(clicks)
+    host.chunks = []
+    answer = Answer()
+
+    assert clicks(environ_of(method="HEAD"), answer.start_response) is host.body
+    assert answer.header("ETag") == sent.header("ETag") == 'W/"abc"'
+    assert answer.header("Content-Length") is None
+
+
+@pytest.mark.parametrize("status", ["302 Found", "404 Not Found"])
+def test_head_of_what_is_no_page_keeps_its_headers(wrap: Wrap, status: str) -> None:
+    host = Host([PAGE], HTML, STRONG, length=True)
+    clicks = wrap(host)
+    serve(clicks)
+    host.status = status
+    answer = Answer()
+    clicks(environ_of(method="HEAD"), answer.start_response)
+
     assert answer.headers == host.headers
 
 
@@ -710,8 +740,7 @@ def test_a_second_start_after_the_first_piece_raises_the_error_again(wrap: Wrap)
     answer = Answer()
     body: Any = wrap(app)(environ_of(), answer.start_response)
     with pytest.raises(Fault):
-        for chunk in body:
-            answer.chunks.append(chunk)
+        send(body, answer)
     body.close()
 
     assert (answer.status, undone(answer.body)) == ("200 OK", PAGE)

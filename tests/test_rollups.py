@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from clickmw.events import Click, Event, Search, Shown, query_id_bytes
+from clickmw.events import Click, Event, Search, Shown, View, query_id_bytes
 from clickmw.rollups import BILLION, Deltas, Dimensions, SearchMeasures, bucket_of
 from clickmw.stores.base import POSITION_BUCKETS, Filter, Stored
 
@@ -44,9 +44,9 @@ class History:
         event_id = event.received_ms.to_bytes(6) + self.chance.randbytes(10)
         self.events.append(Stored(event_id, event))
         if self.chance.random() < 0.05:
-            self.events.append(self.events[-1] if isinstance(event, Search) else self._again(event))
+            self.events.append(self._again(event) if isinstance(event, Click) else self.events[-1])
 
-    def _again(self, click: Event) -> Stored:
+    def _again(self, click: Click) -> Stored:
         later = click._replace(received_ms=click.received_ms + self.chance.choice([0, 1, WINDOW]))
         return Stored(later.received_ms.to_bytes(6) + self.chance.randbytes(10), later)
 
@@ -55,7 +55,9 @@ class History:
 
     def _search(self) -> None:
         chance = self.chance
-        now = START_MS + chance.choice([0, 3 * 60, 26 * 60]) * MINUTE + chance.randrange(45 * MINUTE)
+        now = (
+            START_MS + chance.choice([0, 3 * 60, 26 * 60]) * MINUTE + chance.randrange(45 * MINUTE)
+        )
         now -= now % 10_000  # so that some meet
         shared = chance.random() < 0.15
         robot = "curl" if chance.random() < 0.1 and not shared else ""
@@ -76,19 +78,31 @@ class History:
             prefetched=int(chance.random() < 0.2),
         )
         self._add(search)
+        views = [self._view(search) for _ in range(chance.choice([0, 0, 1, 2]))]
         for _ in range(chance.choice([0, 0, 1, 2, 4])):
-            self._click(search)
+            self._click(search, chance.choice([None, *views]))
+
+    def _view(self, page: Search) -> View:
+        chance = self.chance
+        now = page.received_ms + chance.choice([0, 10_000, 40 * MINUTE])
+        robot = "curl" if chance.random() < 0.1 else ""
+        visitor = page.visitor or chance.choice(["aa" * 8, "bb" * 8, ""])
+        view_id = self._query_id(now)
+        reason = "robot" if robot else ""
+        view = View(now, page.site, page.query_id, view_id, visitor, "mobile", robot, reason)
+        self._add(view)
+        return view
 
     def _shown(self, place: int) -> Shown:
         url = f"https://example.org/{self.chance.randrange(8)}"
         return Shown(url, place * self.chance.choice([1, 40]), self.chance.choice(["BWEB", "BOOS"]))
 
-    def _click(self, search: Search) -> None:
+    def _click(self, search: Search, view: View | None) -> None:
         chance = self.chance
         pause = chance.choice([0, MINUTE, WINDOW - 1, WINDOW, DAY_MS - 1, DAY_MS, DAY_MS + 1])
         robot = "curl" if chance.random() < 0.1 else ""
-        visitor = search.visitor
-        if search.shared and chance.random() < 0.6:
+        visitor = view.visitor if view else search.visitor
+        if search.shared and chance.random() < 0.3:
             visitor = "cc" * 8
         self._add(
             Click(
@@ -103,7 +117,11 @@ class History:
                 robot=robot,
                 drop_reason="robot" if robot else chance.choice(["", "", "", "", "external"]),
                 kind=chance.choice(["result", "result", "result", "result", "related"]),
-                view_id=self._query_id(7) if search.shared and chance.random() < 0.2 else "",
+                view_id=view.view_id
+                if view
+                else self._query_id(7)
+                if chance.random() < 0.1
+                else "",
             )
         )
 
@@ -125,6 +143,11 @@ class Truth:
         for stored in sorted(set(events), key=_order):
             if isinstance(stored.event, Search):
                 self.searches.setdefault(stored.event.query_id, stored)
+        self.views = [s for s in sorted(set(events), key=_order) if isinstance(s.event, View)]
+        for event_id, view in self.views:
+            page = self.searches[view.query_id].event
+            if page.shared:
+                self.searches[view.view_id] = Stored(event_id, _viewed(page, view))
         self.search_reason: dict[str, str] = {}
         self.owner: dict[str, str] = {}
         self.click_reason: dict[bytes, str] = {}
@@ -133,8 +156,9 @@ class Truth:
 
     def _decide_searches(self) -> None:
         followed = {c.event.query_id for c in self.clicks if c.event.drop_reason != "robot"}
+        followed |= {view.query_id for _, view in self.views if not view.drop_reason}
         walks: dict[tuple[str, str], list[Search]] = defaultdict(list)
-        for query_id, (_, search) in self.searches.items():
+        for query_id, (_, search) in sorted(self.searches.items(), key=lambda row: _order(row[1])):
             unseen = search.prefetched and query_id not in followed
             reason = search.drop_reason or ("shared" if search.shared else "")
             reason = reason or ("prefetch" if unseen else "")
@@ -171,12 +195,18 @@ class Truth:
             search = self.searches.get(click.query_id)
             known = click.visitor or click.view_id or not (search and search.event.shared)
             if not reason and click.query_id and known:
-                key = (click.query_id, click.visitor, click.url, click.view_id, click.kind)
+                view_id = self._view_of(click)
+                key = (click.query_id, click.visitor, click.url, view_id, click.kind)
                 if key in counted and click.received_ms - counted[key] < WINDOW:
                     reason = "duplicate"
                 else:
                     counted[key] = click.received_ms
             self.click_reason[event_id] = reason
+
+    def _view_of(self, click: Click) -> str:
+        """Return the view a click belongs to: on a page of one's own there is none."""
+        page = self.searches.get(click.query_id)
+        return click.view_id if page is None or page.event.shared else ""
 
     def totals(self) -> dict[str, int]:
         """Return the report's sums over people."""
@@ -210,10 +240,11 @@ class Truth:
     def _best_positions(self, clicks: list[Click]) -> dict[str, int | None]:
         best: dict[str, int | None] = {}
         for click in clicks:
-            page = self.searches.get(click.query_id)
+            query_id = self._view_of(click) or click.query_id
+            page = self.searches.get(query_id)
             if page is None or click.received_ms - page.event.received_ms >= DAY_MS:
                 continue
-            owner = self.owner.get(click.query_id, click.query_id)
+            owner = self.owner.get(query_id, query_id)
             known = [place for place in (best.get(owner), click.position) if place]
             best[owner] = min(known, default=None)
         return best
@@ -221,6 +252,18 @@ class Truth:
 
 def _order(stored: Stored) -> tuple[int, bytes]:
     return stored.event.received_ms, stored.event_id
+
+
+def _viewed(page: Search, view: View) -> Search:
+    return page._replace(
+        received_ms=view.received_ms,
+        query_id=view.view_id,
+        visitor=view.visitor,
+        robot=view.robot,
+        drop_reason=view.drop_reason,
+        shared=0,
+        prefetched=0,
+    )
 
 
 def _finishes(search: Search, following: Search) -> bool:
@@ -328,7 +371,9 @@ def test_a_day_is_the_one_of_the_sites_own_calendar(
     [
         pytest.param("2025-06-15T18:14:59.999", "Asia/Kathmandu", "2025-06-15", id="kathmandu"),
         pytest.param("2025-06-15T18:15:00.000", "Asia/Kathmandu", "2025-06-16", id="kathmandu-0h"),
-        pytest.param("2025-10-25T21:59:59.999", "Europe/Berlin", "2025-10-25", id="before-25-hours"),
+        pytest.param(
+            "2025-10-25T21:59:59.999", "Europe/Berlin", "2025-10-25", id="before-25-hours"
+        ),
         pytest.param("2025-10-25T22:00:00.000", "Europe/Berlin", "2025-10-26", id="first-of-25"),
         pytest.param("2025-10-26T22:59:59.999", "Europe/Berlin", "2025-10-26", id="last-of-25"),
         pytest.param("2025-10-26T23:00:00.000", "Europe/Berlin", "2025-10-27", id="after-25-hours"),
@@ -367,14 +412,43 @@ def test_on_a_shared_page_nobody_without_a_name_is_a_duplicate(
     query_id = urlsafe_b64encode(START_MS.to_bytes(6) + b"abcdef").decode()
     search = Search(START_MS, "default", query_id, "a", shared=1)
     clicks = [Click(START_MS + n, "default", "/a", 1, "BWEB", query_id) for n in range(3)]
+    view_id = urlsafe_b64encode(START_MS.to_bytes(6) + b"ghijkl").decode()
+    clicks.append(clicks[0]._replace(view_id=view_id))
     with closing(new_store()) as store:
         feed = feed_of(store)
         for event in [search, *clicks] if search_first else [*clicks, search]:
             feed(event)
-        assert rows(store, "SELECT sum(counted) FROM clicks") == [(3,)]
+        assert rows(store, "SELECT sum(counted) FROM clicks") == [(4,)]
         with closing(store.reader()) as reader:
             assert reader.ledger().get("duplicates", 0) == 0
         assert store.check() == []
+
+
+def test_a_view_of_a_page_that_nobody_shares_tells_no_clicks_apart(
+    new_store: Callable[..., Any], feed_of: Callable[..., Any]
+) -> None:
+    query_id = urlsafe_b64encode(START_MS.to_bytes(6) + b"abcdef").decode()
+    view_id = urlsafe_b64encode(START_MS.to_bytes(6) + b"ghijkl").decode()
+    click = Click(START_MS, "default", "/a", 1, "BWEB", query_id, visitor="aa" * 8)
+    with closing(new_store()) as store:
+        feed = feed_of(store)
+        feed(click)
+        feed(click._replace(received_ms=START_MS + 1, view_id=view_id))
+        feed(Search(START_MS, "default", query_id, "a", visitor="aa" * 8))
+        assert rows(store, "SELECT sum(counted) FROM clicks") == [(1,)]
+        assert store.check() == []
+
+
+@pytest.mark.parametrize("reason", ["trust", "robot"])
+def test_a_prefetched_search_that_is_looked_at_keeps_its_other_reason(
+    reason: str, new_store: Callable[..., Any], feed_of: Callable[..., Any]
+) -> None:
+    query_id = urlsafe_b64encode(START_MS.to_bytes(6) + b"abcdef").decode()
+    view_id = urlsafe_b64encode(START_MS.to_bytes(6) + b"ghijkl").decode()
+    search = Search(START_MS, "default", query_id, "a", drop_reason=reason, prefetched=1)
+    with closing(new_store()) as store:
+        feed_of(store)(search, View(START_MS, "default", query_id, view_id))
+        assert rows(store, "SELECT drop_reason FROM searches") == [(reason,)]
 
 
 # -- the sums themselves -------------------------------------------------------------------------

@@ -60,9 +60,7 @@ def test_only_the_owner_reads_the_file(store: SQLiteStore) -> None:
     assert modes == {0o600}
 
 
-def test_a_name_with_odd_characters_is_read(
-    tmp_path: Path, feed_of: Callable[..., Any]
-) -> None:
+def test_a_name_with_odd_characters_is_read(tmp_path: Path, feed_of: Callable[..., Any]) -> None:
     with closing(SQLiteStore(tmp_path / "a?b#c%d e.db", StoreOptions())) as store:
         feed_of(store)(CLICK)
         assert store.describe()["ok"]

@@ -198,9 +198,7 @@ def test_what_is_missing_without_damage_is_not_explained_away(
 # -- several at once -----------------------------------------------------------------------------
 
 
-def test_two_writers_take_turns(
-    store: Store, url: str, feed_of: Callable[..., Any]
-) -> None:
+def test_two_writers_take_turns(store: Store, url: str, feed_of: Callable[..., Any]) -> None:
     chance = random.Random(1)
     with closing(open_store(url, StoreOptions())) as other:
         feeds = [feed_of(store), feed_of(other, "1750000000001-00000000aa")]

@@ -19,8 +19,8 @@ from clickmw.counting import (
     decide_clicks,
     decide_searches,
 )
-from clickmw.rollups import BILLION, QUARTER_MS, TABLES
-from clickmw.stores.base import POSITION_BUCKETS
+from clickmw.rollups import BILLION, TABLES
+from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS
 
 DAY_MS = 86_400_000
 _DIMENSIONS = "site, day, {module}, device, language, profile, source, trust, robot"

@@ -11,9 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from clickmw.counting import (
     CLICK_HORIZON_MS,
@@ -24,15 +22,15 @@ from clickmw.counting import (
     decide_searches,
     first_undecided,
 )
-from clickmw.events import Click, Event, Impression, Search, View, query_id_bytes
-from clickmw.rollups import QUARTER_MS, TABLES, Deltas, Dimensions, SearchMeasures
-from clickmw.stores.base import Stored, StoreOptions
+from clickmw.events import Click, Event, Search, View, query_id_bytes
+from clickmw.events import Shown as ShownResult
+from clickmw.rollups import TABLES, Deltas, Dimensions, SearchMeasures
+from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
+from clickmw.stores.base import QUARTER_MS, Stored
 
 #: Searches further back than this cannot change what a new one does (a window, and the typing before it).
 LOOK_BACK_MS = 2 * SEARCH_WINDOW_MS
 SHOWN_COUNTS = frozenset(("", "page", "repeat", "typing"))
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
-_MOST_CACHED = 200_000
 _CHUNK = 500
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -102,107 +100,6 @@ class ClickState:
     rest: tuple[object, ...] = ()
     touched: bool = False
 
-
-class Dictionaries:
-    """Texts and their ids, remembered between appends; forgotten when a transaction is lost."""
-
-    def __init__(self, options: StoreOptions) -> None:
-        self.options = options
-        self.forget()
-
-    def forget(self) -> None:
-        self.ids: dict[str, dict[object, int]] = {name: {} for name in _FIND}
-        self.zones: dict[int, ZoneInfo] = {}
-        self.days: dict[tuple[int, int], int] = {}
-        self.words: dict[int, str] = {}
-        self.terms: dict[tuple[str, ...], list[int]] = {}
-
-    def id_of(self, connection: sqlite3.Connection, table: str, *key: object) -> int:
-        """Return the id of *key* in the dictionary *table*, adding it when it is new."""
-        known = self.ids[table]
-        found = known.get(key)
-        if found is None:
-            row = connection.execute(_FIND[table], key).fetchone()
-            found = row[0] if row else connection.execute(_ADD[table], key).lastrowid
-            if len(known) >= _MOST_CACHED:
-                known.clear()
-            known[key] = found or 0
-        return found or 0
-
-    def learn(
-        self, connection: sqlite3.Connection, table: str, keys: set[tuple[object, ...]]
-    ) -> None:
-        """Make sure that all *keys* of the dictionary *table* are known, in three statements."""
-        known = self.ids[table]
-        missing = sorted(key for key in keys if key not in known)
-        if len(known) + len(missing) > _MOST_CACHED:
-            known.clear()  # what the batch needs beyond its new texts is looked up one by one
-        connection.executemany(_ADD_NEW[table], missing)
-        for start in range(0, len(missing), _CHUNK):
-            chunk = missing[start : start + _CHUNK]
-            marks = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
-            values = [value for key in chunk for value in key]
-            rows = connection.execute(_FIND_MANY[table].format(marks), values).fetchall()
-            known.update((row[1:], row[0]) for row in rows)
-
-    def site(self, connection: sqlite3.Connection, handle: str) -> int:
-        """Return the id of a site; its time zone is recorded the first time and stays in force."""
-        found = self.ids["site"].get((handle,))
-        if found is None:
-            zone = self.options.site_zones.get(handle, self.options.time_zone)
-            connection.execute(
-                "INSERT OR IGNORE INTO site (handle, time_zone) VALUES (?, ?)", (handle, zone)
-            )
-            found, zone = connection.execute(
-                "SELECT id, time_zone FROM site WHERE handle = ?", (handle,)
-            ).fetchone()
-            self.ids["site"][handle,] = found
-            self.zones[found] = ZoneInfo(zone)
-        return found
-
-    def word(self, connection: sqlite3.Connection, term: int) -> str:
-        """Return the text of a term id."""
-        if term not in self.words:
-            row = connection.execute("SELECT text FROM term WHERE id = ?", (term,)).fetchone()
-            self.words[term] = row[0]
-        return self.words[term]
-
-    def day(self, site: int, received_ms: int) -> int:
-        """Return the site's calendar day, counted from 1970-01-01 (zones shift by quarter hours)."""
-        quarter = received_ms // QUARTER_MS
-        found = self.days.get((site, quarter))
-        if found is None:
-            moment = datetime.fromtimestamp(quarter * QUARTER_MS / 1000, self.zones[site])
-            if len(self.days) > 10_000:
-                self.days.clear()
-            found = self.days[site, quarter] = moment.toordinal() - _EPOCH
-        return found
-
-
-_FIND = {
-    "site": "SELECT id FROM site WHERE handle = ?",
-    "term": "SELECT id FROM term WHERE text = ?",
-    "query": "SELECT id FROM query WHERE text = ?",
-    "result": "SELECT id FROM result WHERE url = ? AND doc_id = ?",
-}
-_ADD = {
-    "term": "INSERT INTO term (text) VALUES (?)",
-    "query": "INSERT INTO query (text) VALUES (?)",
-    "result": "INSERT INTO result (url, doc_id) VALUES (?, ?)",
-}
-
-_ADD_NEW = {
-    "query": "INSERT OR IGNORE INTO query (text) VALUES (?)",
-    "result": "INSERT OR IGNORE INTO result (url, doc_id) VALUES (?, ?)",
-}
-# The join is forced into this order: for a list of pairs SQLite would rather read the whole table.
-_FIND_MANY = {
-    "query": "WITH wanted (text) AS (VALUES {})"
-    " SELECT query.id, query.text FROM wanted CROSS JOIN query ON query.text = wanted.text",
-    "result": "WITH wanted (url, doc_id) AS (VALUES {})"
-    " SELECT result.id, result.url, result.doc_id FROM wanted"
-    " CROSS JOIN result ON result.url = wanted.url AND result.doc_id = wanted.doc_id",
-}
 
 _SEARCH_COLUMNS = (
     "query_id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
@@ -318,20 +215,25 @@ class Intake:
 
     def _learn_texts(self, events: Sequence[Stored]) -> None:
         """Give all new results and queries of the batch their ids at once."""
-        known = self.dictionaries.ids["result"]
-        results: set[tuple[object, ...]] = set()
-        queries: set[tuple[object, ...]] = set()
+        self.dictionaries.make_room()
+        known = self.dictionaries.results
+        results: list[tuple[str, str]] = []
+        queries: list[str] = []
         for stored in events:
             event = stored.event
             if isinstance(event, Search):
-                queries.add((event.query,))
-                results.update(
-                    [key for row in event.impressions if (key := (row[0], row[3])) not in known]
-                )
+                queries.append(event.query)
+                for url, _position, _module, doc_id, _title in event.impressions:
+                    if (url if not doc_id else result_key(url, doc_id)) not in known:
+                        results.append((url, doc_id))
             elif isinstance(event, Click):
-                results.add((event.url, event.doc_id))
-        self.dictionaries.learn(self.connection, "result", results)
-        self.dictionaries.learn(self.connection, "query", queries)
+                results.append((event.url, event.doc_id))
+                if not event.query_id:
+                    queries.append(event.query)
+        self.dictionaries.learn_results(
+            self.connection, [pair for pair in results if result_key(*pair) not in known]
+        )
+        self.dictionaries.learn_queries(self.connection, queries)
 
     def _add_searches(self, events: Sequence[Stored]) -> list[SearchState]:
         arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Search)]
@@ -355,7 +257,7 @@ class Intake:
             event_id,
             search.received_ms,
             self._dimensions(search),
-            self.dictionaries.id_of(self.connection, "query", search.query),
+            self.dictionaries.queries[search.query],
             search.total_hits,
             search.offset,
             self._term(search.tag),
@@ -372,22 +274,24 @@ class Intake:
             None,
             0,
             None,
-            _encode(shown),
+            "["
+            + ",".join([f"[{result},{position},{module}]" for result, position, module in shown])
+            + "]",
             stored=False,
             shown=shown,
             touched=True,
         )
 
-    def _shown(self, impressions: Sequence[Impression]) -> list[Shown]:
-        results, terms = self.dictionaries.ids["result"], self.dictionaries.ids["term"]
-        return [
-            (
-                (None if title else results.get((url, doc_id))) or self._result(url, doc_id, title),
-                position,
-                terms.get((module,)) or self._term(module),
-            )
-            for url, position, module, doc_id, title in impressions
-        ]
+    def _shown(self, impressions: Sequence[ShownResult]) -> list[Shown]:
+        results, terms = self.dictionaries.results, self.dictionaries.terms
+        shown = []
+        for url, position, module, doc_id, title in impressions:
+            result = results[url if not doc_id else result_key(url, doc_id)]
+            if title:
+                self._set_title(result, title)
+            code = terms.get(module)
+            shown.append((result, position, self._term(module) if code is None else code))
+        return shown
 
     def _add_views(self, events: Sequence[Stored], fresh: Sequence[SearchState]) -> None:
         """Make a view of a shared page a search of its own, and one of a prefetched page its proof."""
@@ -443,7 +347,8 @@ class Intake:
         if not search.activated:
             self._touch_search(search)
             search.activated = 1
-            search.reason = search.reason if search.visitor else ""
+            if search.reason == "prefetch" and not search.visitor:
+                search.reason = ""
 
     def _add_clicks(self, events: Sequence[Stored]) -> None:
         arrived = [(s.event_id, s.event) for s in events if isinstance(s.event, Click)]
@@ -481,7 +386,7 @@ class Intake:
         if search is not None:
             self._join(state, search)
         elif query_id is None:
-            state.query = self.dictionaries.id_of(self.connection, "query", click.query)
+            state.query = self.dictionaries.queries[click.query]
         return state
 
     def _join(self, click: ClickState, search: SearchState) -> None:
@@ -489,11 +394,8 @@ class Intake:
         # Views tell apart who shares a page; on a page of one's own they mean nothing.
         click.view_id = click.view_id if search.shared else None
         click.at = click.at._replace(language=search.at.language, profile=search.at.profile)
-        if search.prefetched and not search.activated and click.reason != "robot":
-            self._touch_search(search)
-            search.activated = 1
-            if search.reason == "prefetch" and not search.visitor:
-                search.reason = ""
+        if search.prefetched and click.reason != "robot":
+            self._activate(search)
 
     def _join_waiting_clicks(self, fresh: Sequence[SearchState]) -> None:
         rows = self._find(FIND_WAITING, [state.query_id for state in fresh])
@@ -501,8 +403,6 @@ class Intake:
             click = self._stored_click(row)
             self._touch_click(click)
             self._join(click, self.searches[click.query_id or b""])
-            if click.reason == "duplicate" and not self._has_key(click):
-                self._set_duplicate(click, "")
             self.clicks.append(click)
 
     # -- who counts ------------------------------------------------------------------------------
@@ -542,7 +442,7 @@ class Intake:
         stored = [loaded.get(row[0]) or self._stored_click(row) for row in rows]
         groups: dict[tuple[object, ...], list[ClickState]] = {}
         for click in (*stored, *arrived):
-            if click.reason in ("", "duplicate"):
+            if click.reason in ("", "duplicate") and self._has_key(click):
                 groups.setdefault((click.result, click.view_id, click.kind), []).append(click)
         return groups.values()
 
@@ -779,25 +679,25 @@ class Intake:
         site = dictionaries.site(self.connection, event.site)
         language, profile = ("", "") if isinstance(event, View) else (event.language, event.profile)
         words = (event.device, language, profile, event.source, event.trust)
-        terms = dictionaries.terms.get(words)
+        terms = dictionaries.dimensions.get(words)
         if terms is None:
-            terms = dictionaries.terms[words] = [self._term(word) for word in words]
+            terms = dictionaries.dimensions[words] = tuple(map(self._term, words))
         day = dictionaries.day(site, event.received_ms)
         robot, quarter = int(bool(event.robot)), event.received_ms // QUARTER_MS
         return Dimensions(*(site, day, *terms, robot, quarter))
 
     def _term(self, text: str) -> int:
-        if not text:
-            return 0
-        return self.dictionaries.id_of(self.connection, "term", text)
+        return self.dictionaries.term(self.connection, text)
 
     def _result(self, url: str, doc_id: str, title: str) -> int:
-        result = self.dictionaries.id_of(self.connection, "result", url, doc_id)
+        result = self.dictionaries.results[result_key(url, doc_id)]
         if title:
-            self.connection.execute(
-                "UPDATE result SET title = ? WHERE id = ? AND title IS NULL", (title, result)
-            )
+            self._set_title(result, title)
         return result
+
+    def _set_title(self, result: int, title: str) -> None:
+        sql = "UPDATE result SET title = ? WHERE id = ? AND title IS NULL"
+        self.connection.execute(sql, (title, result))
 
 
 def _search_row(

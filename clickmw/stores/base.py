@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from clickmw.events import Event
 
+#: Totals are kept by quarter hours of UTC; no time zone shifts by less.
+QUARTER_MS = 900_000
 #: Positions 1 to 20 stand alone; above, buckets. 24 in all, as (first, last) with last None for open.
 POSITION_BUCKETS: tuple[tuple[int, int | None], ...] = (
     *((n, n) for n in range(1, 21)),
@@ -188,6 +190,7 @@ class Reader(Protocol):
     def live(self, limit: int) -> list[LiveRow]: ...
     def ledger(self) -> dict[str, int]: ...
     def watermarks(self) -> dict[str, tuple[int, int]]: ...
+    def site_zones(self) -> dict[str, str]: ...
     def close(self) -> None: ...
 
 

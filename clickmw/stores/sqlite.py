@@ -17,7 +17,8 @@ from typing import Any
 
 from clickmw.errors import BadEvent, SettingsError, StoreError
 from clickmw.stores._sqlite_check import check
-from clickmw.stores._sqlite_intake import Dictionaries, Intake
+from clickmw.stores._sqlite_dictionaries import Dictionaries
+from clickmw.stores._sqlite_intake import Intake
 from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores._sqlite_schema import SCHEMA_VERSION, is_current, migrate
 from clickmw.stores.base import Reader, Record, StoreOptions
@@ -26,6 +27,7 @@ BUSY_MS = 10_000
 #: What SQLite and Python say to a value that no column can hold.
 UNSTORABLE = (
     BadEvent,
+    KeyError,
     ValueError,
     TypeError,
     OverflowError,
@@ -312,9 +314,7 @@ _DELETE = {
 }
 
 
-def _delete_oldest(
-    connection: sqlite3.Connection, table: str, before_ms: int, limit: int
-) -> int:
+def _delete_oldest(connection: sqlite3.Connection, table: str, before_ms: int, limit: int) -> int:
     rows = connection.execute(_OLDEST[table], (limit,)).fetchall()
     old = [(key,) for key, received_ms in rows if received_ms < before_ms]
     connection.executemany(_DELETE[table], old)

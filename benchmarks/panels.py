@@ -1,0 +1,168 @@
+"""F13 to F15: what the report's panels cost, beside the same questions asked of raw rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.rounds import Row, at_least, at_most, exactly, ratios, spread
+from benchmarks.store import fill
+from clickmw.stores.base import Filter, Reader, StoreOptions
+from clickmw.stores.sqlite import SQLiteStore
+
+SITE = "default"
+FIRST = datetime.fromtimestamp(1_750_032_000, UTC).date()
+LIMIT = 50
+
+Panels = dict[str, Callable[[], Any]]
+
+RAW_ROWS = """
+CREATE TABLE raw.event AS
+SELECT site, day, 0 AS click, query, json_extract(shown.value, '$[0]') AS result,
+       json_extract(shown.value, '$[1]') AS position, json_extract(shown.value, '$[2]') AS module
+  FROM search JOIN json_each(search.impressions) AS shown
+ WHERE drop_reason IN (SELECT id FROM term WHERE text IN ('', 'page', 'repeat', 'typing'))
+UNION ALL
+SELECT site, day, 1, query, result, position, module FROM click WHERE drop_reason = 0;
+CREATE TABLE raw.searched AS
+SELECT site, day, query, clicked, total_hits FROM search WHERE drop_reason = 0;
+CREATE INDEX raw.by_query ON event (site, day, query, click, position);
+CREATE INDEX raw.by_result ON event (site, day, result, click, position);
+CREATE INDEX raw.by_place ON event (site, day, module, position, click);
+CREATE INDEX raw.searched_by_query ON searched (site, day, query, clicked, total_hits)
+"""
+_DAYS = " WHERE site = :site AND day BETWEEN :first AND :last"
+RAW = {
+    "totals": f"SELECT sum(click), sum(1 - click), sum(click * position) FROM event {_DAYS}",
+    "daily": f"SELECT day, sum(click), sum(1 - click) FROM event {_DAYS} GROUP BY day",
+    "top queries": f"""
+        SELECT text, searches FROM (
+          SELECT query, count(*) AS searches, sum(clicked) FROM searched {_DAYS} GROUP BY query
+           ORDER BY searches DESC, query LIMIT 50)
+        LEFT JOIN (SELECT query AS key, sum(click), sum(1 - click), sum(click * position) FROM event {_DAYS}
+               GROUP BY query) ON key = query
+        JOIN query ON query.id = query ORDER BY searches DESC, text""",
+    "top results": f"""
+        SELECT url, clicks FROM (
+          SELECT result, sum(click) AS clicks, sum(1 - click), sum(click * position) FROM event {_DAYS}
+           GROUP BY result ORDER BY clicks DESC, result LIMIT 50)
+        JOIN result ON result.id = result ORDER BY clicks DESC, url""",
+    "positions": f"""
+        SELECT module, position, sum(click), sum(1 - click) FROM event {_DAYS} GROUP BY module, position""",
+}
+
+
+def run(quick: bool) -> list[Row]:
+    """Return the rows F13 to F15."""
+    wanted, rounds = (100_000, 5) if quick else (1_000_000, 7)
+    with TemporaryDirectory() as name:
+        path = Path(name) / "clicks.db"
+        fill(path, wanted)
+        if quick:
+            return at_size(path, wanted, rounds)
+        rows = at_size(path, wanted, rounds)
+    return rows
+
+
+def at_size(path: Path, wanted: int, rounds: int) -> list[Row]:
+    """Return the rows for a store with *wanted* impressions and clicks."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ATTACH ? AS raw", (str(path.with_name("raw.db")),))
+        for statement in RAW_ROWS.split(";"):
+            connection.execute(statement)
+        connection.execute("ANALYZE raw")
+        connection.execute("PRAGMA cache_size = -1000000")
+        with closing(SQLiteStore(path, StoreOptions()).reader()) as reader:
+            days = reader.day_span(None)
+            assert days is not None
+            taken = measure(connection, reader, days, rounds)
+            equal = same_answers(connection, reader, days)
+    return [*_rows(taken, wanted), equal]
+
+
+def measure(
+    connection: sqlite3.Connection, reader: Reader, days: tuple[date, date], rounds: int
+) -> dict[str, list[float]]:
+    """Return panel → CPU milliseconds; each call comes after an untimed one of its own."""
+    ours = panels(reader, Filter(first_day=days[0], last_day=days[1], site=SITE))
+    raw = raw_panels(connection, days)
+    tasks = {**{f"ours: {name}": task for name, task in ours.items()}}
+    tasks |= {f"raw: {name}": task for name, task in raw.items()}
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            task()
+            started = time.process_time()
+            task()
+            taken[name].append((time.process_time() - started) * 1e3)
+    return taken
+
+
+def panels(reader: Reader, asked: Filter) -> Panels:
+    """Return the report's panels by name."""
+    return {
+        "totals": lambda: reader.totals(asked),
+        "daily": lambda: reader.daily(asked),
+        "top queries": lambda: reader.top_queries(asked, LIMIT),
+        "top results": lambda: reader.top_results(asked, LIMIT),
+        "positions": lambda: reader.positions(asked),
+        "modules": lambda: reader.modules(asked),
+        "queries without clicks": lambda: reader.queries_without_clicks(asked, LIMIT),
+        "queries without results": lambda: reader.queries_without_results(asked, LIMIT),
+        "live": lambda: reader.live(LIMIT),
+    }
+
+
+def raw_panels(connection: sqlite3.Connection, days: tuple[date, date]) -> Panels:
+    """Return the same questions, asked of raw rows with covering indexes."""
+    site = connection.execute("SELECT id FROM site WHERE handle = ?", (SITE,)).fetchone()[0]
+    first, last = ((day - date(1970, 1, 1)).days for day in days)
+    bound = {"site": site, "first": first, "last": last}
+
+    def ask(sql: str) -> Callable[[], Any]:
+        return lambda: connection.execute(sql, bound).fetchall()
+
+    return {name: ask(sql) for name, sql in RAW.items()}
+
+
+def _rows(taken: dict[str, list[float]], wanted: int) -> list[Row]:
+    rows = []
+    for name in (key.removeprefix("ours: ") for key in taken if key.startswith("ours: ")):
+        ours = spread(taken[f"ours: {name}"])
+        what = f"{name}, {wanted:,} impressions and clicks of 90 days"
+        rows.append(Row("F13", what, "", f"{ours} ms", "≤ 50 ms warm", at_most(ours, 50)))
+        if name in RAW:
+            raw = taken[f"raw: {name}"]
+            times = ratios(raw, taken[f"ours: {name}"])
+            base = f"GROUP BY over raw rows, covering indexes: {spread(raw)} ms"
+            rows.append(Row("F13", what, base, f"{times} × faster", "≥ 10 ×", at_least(times, 10)))
+    return rows
+
+
+def same_answers(connection: sqlite3.Connection, reader: Reader, days: tuple[date, date]) -> Row:
+    """Return F15: the lists of the report equal full rankings of the raw rows."""
+    asked = Filter(first_day=days[0], last_day=days[1], site=SITE)
+    raw = {name: task() for name, task in raw_panels(connection, days).items()}
+    queries = [(row.query, row.searches) for row in reader.top_queries(asked, LIMIT)]
+    results = [(row.url, row.clicks) for row in reader.top_results(asked, LIMIT)]
+    totals = reader.totals(asked)
+    counts = [
+        sorted(count for _, count in found) == sorted(count for _, count in listed)
+        for found, listed in ((queries, raw["top queries"]), (results, raw["top results"]))
+    ]
+    same = all(counts) and (totals.clicks, totals.impressions) == raw["totals"][0][:2]
+    what = "totals and the top 50 queries and results: the same as from raw rows"
+    return Row(
+        "F15",
+        what,
+        "GROUP BY over raw rows",
+        "equal" if same else "different",
+        "equal",
+        exactly(same),
+    )
