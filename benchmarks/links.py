@@ -9,7 +9,7 @@ from typing import Any
 
 from itsdangerous import URLSafeSerializer
 
-from benchmarks.rounds import Row, at_most, interleaved, ratios, spread
+from benchmarks.rounds import Row, at_most, at_reference, interleaved, ratios, spread
 from benchmarks.traffic import SECRET, link_targets
 from clickmw.tokens import LinkSigner, LinkTarget
 
@@ -38,11 +38,12 @@ def at_length(length: int, count: int, rounds: int) -> list[Row]:
 
 def _rows(taken: dict[str, list[float]], step: str, length: int) -> list[Row]:
     ours = taken[f"clickmw: {step}"]
-    took, most = spread(ours), LIMITS_US[step]
+    took, most = at_reference(taken, f"clickmw: {step}"), LIMITS_US[step]
     what = f"{step} a link to {length} characters"
     rows = []
     if length == LENGTHS[0]:
-        rows.append(Row("F4", what, "", f"{took} µs", f"≤ {most} µs", at_most(took, most)))
+        measured = f"{spread(ours)} µs; at reference speed {took}"
+        rows.append(Row("F4", what, "", measured, f"≤ {most} µs", at_most(took, most)))
     for peer, limit in (("itsdangerous", LIMITS[step]), ("pytracking", None)):
         theirs = taken.get(f"{peer}: {step}")
         if theirs is None:

@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from itsdangerous import URLSafeSerializer
+
 Task = Callable[[], object]
+
+#: What one itsdangerous link costs, signed and verified, where the targets in µs and ms were set.
+REFERENCE_US = 28.6
+YARDSTICK = "yardstick"
+_LINKS = 300
 
 
 class Row(NamedTuple):
@@ -56,9 +63,13 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Return task → microseconds of each of *rounds*, after one that is thrown away.
 
+    The yardstick is measured in each round too, see :func:`at_reference`.
+
     ``per`` tells how many calls one run of a task makes (default 1). What lives before a round is
     frozen, so that no task pays for collecting another one's rubbish.
     """
+    tasks = {**tasks, YARDSTICK: yardstick}
+    per = {**(per or {}), YARDSTICK: _LINKS}
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds + 1):
         for name, task in tasks.items():
@@ -68,8 +79,28 @@ def interleaved(
             task()
             seconds = clock() - started
             gc.unfreeze()
-            taken[name].append(seconds * 1e6 / (per or {}).get(name, 1))
+            taken[name].append(seconds * 1e6 / per.get(name, 1))
     return {name: times[1:] for name, times in taken.items()}
+
+
+def yardstick() -> None:
+    """Sign and verify some links of a common shape with itsdangerous."""
+    serializer = URLSafeSerializer("a yardstick")
+    link = {"q": "tax form", "p": 3, "m": "BWEB", "s": "default", "url": "https://example.org/" * 4}
+    for _ in range(_LINKS):
+        serializer.loads(serializer.dumps(link))
+
+
+def slowness() -> float:
+    """Return how many times slower than the reference this machine is, at this moment."""
+    started = time.process_time()
+    yardstick()
+    return (time.process_time() - started) * 1e6 / _LINKS / REFERENCE_US
+
+
+def at_reference(taken: Mapping[str, Sequence[float]], name: str) -> Spread:
+    """Return what task *name* would take where the targets were set."""
+    return Spread(*(value * REFERENCE_US for value in ratios(taken[name], taken[YARDSTICK])))
 
 
 def at_most(found: Spread, limit: float) -> str:

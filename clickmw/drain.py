@@ -46,6 +46,8 @@ PAUSE_S = 0.2
 #: Between two batches a worker lets its requests run.
 BREATH_S = 0.005
 PRUNE_EVERY_S = 3600.0
+#: Soon enough for workers that do not live for an hour.
+PRUNE_FIRST_S = 60.0
 PRUNE_ROWS = 2000
 LEFT_BEHIND_MS = 90 * 86_400_000
 #: Events that no store can hold, one JSON object a line.
@@ -99,7 +101,7 @@ class Drain:
     last_pass: float = 0.0
     _store: Store | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
-    _pruned: float = field(default_factory=time.monotonic)
+    _prune_at: float = field(default_factory=lambda: time.monotonic() + PRUNE_FIRST_S)
     _synced: dict[Path, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -214,11 +216,15 @@ class Drain:
     def _prune(self) -> None:
         if self.keep_days is None or self._store is None:
             return
-        if time.monotonic() - self._pruned < PRUNE_EVERY_S:
+        if time.monotonic() < self._prune_at:
             return
         before_ms = time.time_ns() // 1_000_000 - self.keep_days * 86_400_000
         if self._store.prune(before_ms, limit=PRUNE_ROWS) < PRUNE_ROWS:
-            self._pruned = time.monotonic()
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
+        with contextlib.suppress(OSError):
+            aside = self.folder / ASIDE
+            if aside.stat().st_mtime * 1000 < before_ms:
+                aside.unlink()
 
     def sync_segments(self) -> None:
         """Bring what the journal holds to disk: a power cut then costs a second at most."""

@@ -6,6 +6,7 @@ Both ways to signed links end here: the rewriter, which reads the page, and the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -161,6 +162,13 @@ class ResultPage:
             )
         )
         return signed
+
+    def leave_to(self, others: Iterable[ResultPage]) -> None:
+        """Forget the searches without links of ours that one of the *others* records already."""
+        known = {key for other in others for key in other._searches}
+        for key in known & self._searches.keys():
+            if not self._searches[key].shown:
+                del self._searches[key]
 
     def record(self) -> None:
         """Write the page's searches as one journal record; once."""

@@ -101,20 +101,22 @@ class Redirect:
         if site is None:
             self.recorder.tally("rejected.unknown_site")
             return
-        client = self.recorder.client(environ, site.handle, now, target.query_id)
-        if client.wish == "drop":
+        visitor, device, robot, _, wish = self.recorder.client(
+            environ, site.handle, now, target.query_id
+        )
+        if wish == "drop":
             self.recorder.tally("opted_out")
             return
         if not self.recorder.allows(environ, target.query_id + target.location, now):
             self.recorder.tally("dropped.rate")
             return
         reason = (
-            ("robot" if client.robot else "")
+            ("robot" if robot else "")
             or ("external" if not stale and self._is_external(environ) else "")
             or ("stale" if stale else "")
             or self.recorder.drop_reason("signed")
         )
-        url = target.location
+        _, query_id, position, module_code, item, url = target
         if url.startswith("/") and site.hosts:
             url = f"https://{site.hosts[0]}{url}"
         self.recorder.record(
@@ -122,13 +124,13 @@ class Redirect:
                 now,
                 site.handle,
                 url,
-                target.position,
-                target.module_code,
-                target.query_id,
-                target.item,
-                client.visitor,
-                client.device,
-                client.robot,
+                position,
+                module_code,
+                query_id,
+                item,
+                visitor,
+                device,
+                robot,
                 reason,
                 "redirect",
                 "signed",

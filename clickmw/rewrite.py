@@ -56,7 +56,7 @@ class Rewriting:
         for rule in settings.rules:
             # A server hands a path on decoded, one character a byte.
             self.rules.setdefault(rule.path.encode().decode("latin-1"), []).append(rule)
-        #: Paths whose answers were no pages: the next request there is handed on at once.
+        #: Paths whose answers were no pages: the door hands the next request there on at once.
         self.plain: set[str] = set()
         #: Paths that carried results: there, only encodings that we can read are offered inwards.
         self.carriers = set(self.rules)
@@ -64,9 +64,6 @@ class Rewriting:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request of the host."""
         path = environ.get("PATH_INFO", "")
-        accepts_pages = "text/html" in environ.get("HTTP_ACCEPT", "")
-        if path in self.plain and not accepts_pages:
-            return self.app(environ, start_response)
         method = environ.get("REQUEST_METHOD")
         if method == "HEAD" and path in self.carriers:
             return self.app(environ, _start_of_head(start_response))
@@ -93,6 +90,13 @@ class Rewriting:
         self.plain.discard(path)
         if len(self.carriers) < _MOST_PATHS:
             self.carriers.add(path)
+
+    def note_fault(self, error: Exception) -> None:
+        """Count a fault of ours, and say so in the log."""
+        self.recorder.tally("unsigned.fault")
+        warn_once_a_minute(
+            "rewrite", "clickmw: a page could not be rewritten and left unchanged: %r", error
+        )
 
     def note_unreadable(self, environ: Environ, path: str) -> None:
         """A page in br or zstd passes through; where it is a search, ask for gzip next time."""
@@ -166,7 +170,7 @@ class Answer:
         try:
             return self._kind(status, _by_name(headers))
         except Exception as error:
-            _failed(error)
+            self.rewriting.note_fault(error)
             self._links = self._stream = None
             return "pass"
 
@@ -187,8 +191,9 @@ class Answer:
         length = found.get("content-length", "")
         if length.isdecimal() and int(length) <= WHOLE_BYTES:
             return "whole"
-        stream = Stream(self._links.scanner)
-        self._stream = GzipStream(stream) if encoding == "gzip" else stream
+        note_fault = self.rewriting.note_fault
+        stream = Stream(self._links.scanner, note_fault)
+        self._stream = GzipStream(stream, note_fault) if encoding == "gzip" else stream
         return "stream"
 
     def _judge_no_page(self, status: str, found: dict[str, str]) -> str:
@@ -265,7 +270,7 @@ class Answer:
             changed = links.scanner.whole(page)
             return original if changed is page else gzip.compress(changed, GZIP_LEVEL, mtime=0)
         except Exception as error:
-            _failed(error)
+            self.rewriting.note_fault(error)
             links.forget()
             return original
 
@@ -276,7 +281,7 @@ class Answer:
                 self._links.record()
             self._finish_told(self.environ.pop(PAGES, ()))
         except Exception as error:
-            _failed(error)
+            self.rewriting.note_fault(error)
 
     def _finish_told(self, pages: Iterable[ResultPage]) -> None:
         """Record what the template helper was told, unless the answer failed."""
@@ -321,8 +326,9 @@ class Body:
 class Stream:
     """A page that is rewritten while it is sent; after a failure its bytes pass unchanged."""
 
-    def __init__(self, scanner: Scanner) -> None:
+    def __init__(self, scanner: Scanner, note_fault: Callable[[Exception], None]) -> None:
         self._scanner: Scanner | None = scanner
+        self._note_fault = note_fault
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be sent now."""
@@ -331,7 +337,7 @@ class Stream:
         try:
             return self._scanner.feed(chunk)
         except Exception as error:
-            _failed(error)
+            self._note_fault(error)
             scanner, self._scanner = self._scanner, None
             return scanner.unsent()
 
@@ -347,8 +353,9 @@ class GzipStream:
     reader notices.
     """
 
-    def __init__(self, page: Stream) -> None:
+    def __init__(self, page: Stream, note_fault: Callable[[Exception], None]) -> None:
         self._page = page
+        self._note_fault = note_fault
         self._inflate = zlib.decompressobj(31)
         self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
         self._packed = b""  # all there was before the first byte of the page
@@ -363,7 +370,7 @@ class GzipStream:
         try:
             page = self._unpacked(chunk)
         except zlib.error as error:
-            _failed(error)
+            self._note_fault(error)
             self._broken = True
             return b"" if self._begun else self._packed
         if not page:
@@ -488,6 +495,7 @@ class PageLinks:
         self._note_containers()
         if self.scanner.containers:
             self.rewriting.note_carrier(self.path)
+        self.page.leave_to(self.environ.get(PAGES, ()))
         self.page.record()
 
     def forget(self) -> None:
@@ -584,12 +592,6 @@ def _weak(headers: Headers) -> Headers:
         (name, "W/" + value if name.lower() == "etag" and not value.startswith("W/") else value)
         for name, value in headers
     ]
-
-
-def _failed(error: Exception) -> None:
-    warn_once_a_minute(
-        "rewrite", "clickmw: a page could not be rewritten and left unchanged: %r", error
-    )
 
 
 def _nothing() -> None: ...

@@ -7,13 +7,13 @@ spelling only. Query text is never inside: the query id stands for it.
 
 from __future__ import annotations
 
-import hmac
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hashlib import sha256
+from hmac import compare_digest
 from typing import NamedTuple
 
-from itsdangerous.signer import Signer, SigningAlgorithm
+from itsdangerous.signer import Signer
 
 from clickmw.errors import BadToken
 
@@ -22,8 +22,11 @@ MAC_BYTES = 16
 MAX_LENGTH = 8192
 
 # One character for one: they are frequent in addresses and unsafe in a path segment.
-_TO_TOKEN = str.maketrans({"/": "~", "%": "!", "?": "*", "&": "$", "#": "("})
-_FROM_TOKEN = str.maketrans({"~": "/", "!": "%", "*": "?", "$": "&", "(": "#"})
+_TO_TOKEN = bytes.maketrans(b"/%?&#", b"~!*$(")
+_FROM_TOKEN = bytes.maketrans(b"~!*$(", b"/%?&#")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _ESCAPED = re.compile(r"[^A-Za-z0-9\-._:=+@/%?&#]")
 _ESCAPE = re.compile(r",([0-9A-F]+)\.")
 
@@ -39,30 +42,40 @@ class LinkTarget(NamedTuple):
     location: str
 
 
-class _TruncatedSHA256(SigningAlgorithm):
-    def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, sha256)[:MAC_BYTES]
+class Mac:
+    """HMAC-SHA256 (RFC 2104) with one key of at most 64 bytes, both of its pads hashed in advance.
+
+    The same as ``hmac.digest``, which sets up its key for every call: a fifth of a redirect's time.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(block.translate(_INNER_PAD))
+        self._outer = sha256(block.translate(_OUTER_PAD))
+
+    def __call__(self, payload: bytes) -> bytes:
+        """Return the 22 characters that prove *payload*."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(payload)
+        outer.update(inner.digest())
+        return b2a_base64(outer.digest()[:MAC_BYTES])[:22].translate(_URL_SAFE)
 
 
-class LinkSigner(Signer):
+class LinkSigner:
     """Sign with the newest secret, verify with all, derive each key once."""
 
     def __init__(
         self, secret: str, old_secrets: tuple[str, ...] = (), purpose: str = "redirect"
     ) -> None:
-        super().__init__(
-            [*old_secrets, secret],
+        secrets = [*old_secrets, secret]
+        keys = Signer(
+            secrets,
             salt=f"clickmw/{purpose}/v1",
             key_derivation="hmac",
             digest_method=sha256,
-            algorithm=_TruncatedSHA256(),
         )
-        derive = super().derive_key
-        self._newest_first = [derive(key) for key in reversed(self.secret_keys)]
-
-    def signature(self, payload: bytes, key: bytes) -> bytes:
-        """Return the 22 characters that prove *payload*."""
-        return urlsafe_b64encode(self.algorithm.get_signature(key, payload))[:-2]
+        self._newest_first = [keys.derive_key(each) for each in reversed(secrets)]
+        self._macs = [Mac(key) for key in self._newest_first]
 
     def sign_link(self, target: LinkTarget) -> str:
         """Return the token of *target*, all of it safe in a path segment and in an attribute."""
@@ -70,7 +83,7 @@ class LinkSigner(Signer):
         # Only the last part may hold colons.
         item = _cover(item).replace(":", ",3A.") if item else ""
         payload = f"{site}:{query_id}:{position or ''}:{module_code}:{item}:{_cover(location)}"
-        return f"{payload}.{self.signature(payload.encode(), self._newest_first[0]).decode()}"
+        return f"{payload}.{self._macs[0](payload.encode()).decode()}"
 
     def read_link(self, token: str) -> LinkTarget:
         """Return what *token* remembers, or raise :class:`BadToken` when we did not write it."""
@@ -78,9 +91,9 @@ class LinkSigner(Signer):
             raise BadToken("not a link of ours")
         payload, _, proof = token.rpartition(".")
         raw, given = payload.encode(), proof.encode()
-        for key in self._newest_first:
+        for mac in self._macs:
             # The text is compared, not the decoded bytes: base64 has several spellings of a value.
-            if hmac.compare_digest(self.signature(raw, key), given):
+            if compare_digest(mac(raw), given):
                 return _read_payload(payload)
         raise BadToken("the signature does not match")
 
@@ -95,7 +108,7 @@ def _read_payload(payload: str) -> LinkTarget:
         query_id,
         int(position) if position else None,
         module_code,
-        _uncover(item),
+        _uncover(item) if item else "",
         _uncover(location),
     )
 
@@ -104,9 +117,10 @@ def _cover(text: str) -> str:
     """Return *text* in characters that no server, proxy or attribute changes."""
     if _ESCAPED.search(text):
         text = _ESCAPED.sub(lambda match: f",{ord(match[0]):X}.", text)
-    return text.translate(_TO_TOKEN)
+    return text.encode().translate(_TO_TOKEN).decode()
 
 
 def _uncover(text: str) -> str:
-    text = text.translate(_FROM_TOKEN)
+    # Bytes: six times as fast as the same with text.
+    text = text.encode().translate(_FROM_TOKEN).decode()
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text) if "," in text else text

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from zlib import crc32
 import pytest
 
 from clickmw import drain as drain_module
+from clickmw import journal as journal_module
 from clickmw.drain import Drain, DrainLock, Worker, pending
 from clickmw.errors import StoreError
 from clickmw.events import Click
@@ -130,6 +132,23 @@ def test_pending_counts_what_the_store_does_not_have(install: Install) -> None:
     install.drain.run_once()
     install.write(2)
     assert pending(install.journal.folder, install.store.watermarks()) == 2
+
+
+def test_a_drain_that_looks_before_a_new_segment_is_locked_leaves_it(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = journal_module.lock
+
+    def lock_late(file: int) -> bool:
+        monkeypatch.setattr(journal_module, "lock", lock)
+        monkeypatch.setattr(journal_module, "_live_here", set())  # the drain is another process
+        install.drain.run_once()
+        return lock(file)
+
+    monkeypatch.setattr(journal_module, "lock", lock_late)
+    install.write(3)
+    install.drain.run_once()
+    assert install.urls() == numbered(3)
 
 
 # -- damage --------------------------------------------------------------------------------------
@@ -302,6 +321,35 @@ def test_the_commit_that_finishes_a_segment_reaches_the_file(install: Install) -
     assert wal.stat().st_size > before  # SQLite syncs a commit only when it wrote something
 
 
+# -- pruning -------------------------------------------------------------------------------------
+
+
+def test_old_events_are_pruned_by_a_drain_that_lives_for_a_minute(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    monkeypatch.setattr(drain_module, "PRUNE_FIRST_S", 0.0)
+    install.drain = Drain(install.journal.folder, install.open_store, keep_days=10)
+    install.journal.write((CLICK._replace(received_ms=now_ms - 11 * 86_400_000, url="/old"),))
+    install.journal.write((CLICK._replace(received_ms=now_ms - 9 * 86_400_000, url="/new"),))
+    install.drain.run_once()
+    assert install.urls() == ["/new"]
+    assert install.store.check() == []
+
+
+def test_what_was_set_aside_is_kept_no_longer_than_events(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain_module, "PRUNE_FIRST_S", 0.0)
+    install.drain = Drain(install.journal.folder, install.open_store, keep_days=10)
+    install.write(1)
+    aside = install.journal.folder / "unstorable.jsonl"
+    aside.touch()
+    os.utime(aside, (0, 0))
+    install.drain.run_once()
+    assert not aside.exists()
+
+
 # -- who drains ----------------------------------------------------------------------------------
 
 
@@ -355,8 +403,6 @@ def worker_of(install: Install) -> Worker:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    import time
-
     end = time.monotonic() + 10.0
     while not (held := holds()) and time.monotonic() < end:
         time.sleep(0.02)

@@ -632,3 +632,18 @@ def test_an_answer_without_a_page_before_may_use_the_helper_under_a_mount(make: 
 
     assert [site.follow(link) for link in links] == [A, A]
     assert site.rows("SELECT count(*) FROM searches") == [2]
+
+
+def test_a_marked_list_of_links_from_the_helper_is_one_search(make: Make) -> None:
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        page = site.clicks.search("Tax", total=1, module="BWEB")
+        marks = 'data-click-module="BWEB" data-click-query="tax"'
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [f'<ol {marks}><li><a data-click href="{page.link(A)}">a</a></li></ol>'.encode()]
+
+    site = make(app)
+    link = site.browser.get("/search").html.a["href"]
+
+    assert site.follow(link) == A
+    assert site.rows("SELECT source, total_hits FROM searches") == [("template", 1)]
+    assert site.rows("SELECT url, position FROM impressions") == [(A, 1)]

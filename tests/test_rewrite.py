@@ -964,6 +964,7 @@ def test_a_fault_of_the_scanner_costs_no_byte_and_one_line_in_the_log(
     plain = [zlib.decompressobj(31).decompress(body) if encoding else body for body in bodies]
     assert plain == [PAGE, PAGE]
     assert len(caplog.records) == 1
+    assert clicks.door.routes.read_health()["unsigned"] == {"fault": 2}
 
 
 def test_a_fault_in_the_middle_of_a_stream_leaves_the_rest_as_it_was(

@@ -109,7 +109,7 @@ class History:
                 search.received_ms + pause,
                 search.site,
                 f"https://example.org/{chance.randrange(3)}",
-                chance.choice([None, 1, 2, 40, 150]),
+                chance.choice([None, 0, 1, 2, 40, 150]),
                 chance.choice(["BWEB", "BOOS"]),
                 search.query_id,
                 visitor=visitor,
@@ -208,7 +208,7 @@ class Truth:
         page = self.searches.get(click.query_id)
         return click.view_id if page is None or page.event.shared else ""
 
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> dict[str, float]:
         """Return the report's sums over people."""
         clicks = [
             click
@@ -231,6 +231,10 @@ class Truth:
             "searches_answered_unclicked": sum(
                 bool(hits[query_id]) and query_id not in best for query_id in counted
             ),
+            "search_reciprocal_sum": sum(
+                BILLION // best[query_id] for query_id in counted if best.get(query_id)
+            )
+            / BILLION,
             "clicks": len(clicks),
             "clicks_positioned": sum(bool(click.position) for click in clicks),
             "position_sum": sum(click.position or 0 for click in clicks),
@@ -318,6 +322,21 @@ def _hex(query_id: str) -> str:
 def test_random_histories_count_as_the_rules_say(
     seed: int, new_store: Callable[..., Any], feed_of: Callable[..., Any]
 ) -> None:
+    compare(seed, new_store, feed_of)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("seed", range(100, 108))
+def test_forgetful_dictionaries_count_the_same(
+    seed: int,
+    most: int,
+    new_store: Callable[..., Any],
+    feed_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("clickmw.stores._sqlite_dictionaries._MOST_CACHED", most)
+    monkeypatch.setattr("clickmw.stores._sqlite_dictionaries._CHUNK", 2)
+    monkeypatch.setattr("clickmw.stores._sqlite_intake._CHUNK", 2)
     compare(seed, new_store, feed_of)
 
 

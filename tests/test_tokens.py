@@ -201,6 +201,12 @@ def test_a_signature_made_another_way_is_refused(
     assert refuses(signer, with_mac(payload, hmac.digest(key, payload, digest)[:length]))
 
 
+def test_the_signature_is_the_first_half_of_an_hmac_sha256(signer: LinkSigner, token: str) -> None:
+    payload = payload_of(token)
+
+    assert token == with_mac(payload, hmac.digest(signer._newest_first[0], payload, sha256)[:16])
+
+
 def test_the_whole_mac_is_not_taken_for_its_first_half(signer: LinkSigner, token: str) -> None:
     payload = payload_of(token)
     key = signer._newest_first[0]

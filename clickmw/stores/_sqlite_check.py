@@ -114,17 +114,22 @@ def _kept(table: str) -> str:
     )
 
 
+#: The clicks that count for a search: on its own page and on those that belong to it.
+_OWN_CLICKS = f"""
+  FROM search AS own
+  JOIN click ON click.query_id = coalesce(own.viewed, own.query_id)
+   AND click.view_id IS iif(own.viewed IS NULL, NULL, own.query_id)
+  JOIN term AS kind ON kind.id = click.kind
+ WHERE own.query_id IN (SELECT search.query_id UNION ALL
+                        SELECT query_id FROM search AS belonging WHERE belonging.first_query_id = search.query_id)
+   AND click.drop_reason = 0 AND kind.text = 'result'
+   AND click.received_ms < own.received_ms + {CLICK_HORIZON_MS}
+"""
 WRONGLY_CLICKED = f"""
--- One row: how many counted searches are wrong about having been clicked.
-SELECT count(*) FROM search WHERE drop_reason = 0 AND received_ms >= :settled_ms AND clicked <> EXISTS (
-  SELECT 1 FROM search AS own
-    JOIN click ON click.query_id = coalesce(own.viewed, own.query_id)
-     AND click.view_id IS iif(own.viewed IS NULL, NULL, own.query_id)
-    JOIN term AS kind ON kind.id = click.kind
-   WHERE own.query_id IN (SELECT search.query_id UNION ALL
-                          SELECT query_id FROM search AS belonging WHERE belonging.first_query_id = search.query_id)
-     AND click.drop_reason = 0 AND kind.text = 'result'
-     AND click.received_ms < own.received_ms + {CLICK_HORIZON_MS})
+-- One row: how many counted searches are wrong about having been clicked, or where.
+SELECT count(*) FROM search WHERE drop_reason = 0 AND received_ms >= :settled_ms
+   AND (clicked <> EXISTS (SELECT 1 {_OWN_CLICKS})
+        OR best_position IS NOT (SELECT min(nullif(click.position, 0)) {_OWN_CLICKS}))
 """
 HORIZON = """
 -- One row: raw rows received before this have been pruned; 0 when none ever was.
@@ -160,7 +165,7 @@ def check(connection: sqlite3.Connection, window_ms: int) -> Iterator[str]:
     settled_ms = horizon_ms + SEARCH_WINDOW_MS if horizon_ms else 0
     wrong = connection.execute(WRONGLY_CLICKED, {"settled_ms": settled_ms}).fetchone()[0]
     if wrong:
-        yield f"{wrong} searches are wrong about having been clicked"
+        yield f"{wrong} searches are wrong about having been clicked, or where"
     yield from _searches_out_of_rule(connection.execute(ALL_WALKS), settled_ms)
     settled_ms = horizon_ms + window_ms if horizon_ms else 0
     yield from _clicks_out_of_rule(connection.execute(ALL_KEYS), window_ms, settled_ms)

@@ -132,7 +132,7 @@ SELECT query_id, own_clicks, own_best FROM search WHERE first_query_id = ?
 """
 RECOUNT_OWN = """
 -- One row: the counted clicks on one page within a day of it, and the best position among them.
-SELECT count(*), min(position) FROM click
+SELECT count(*), min(nullif(position, 0)) FROM click
  WHERE query_id = :query_id AND view_id IS :view_id AND drop_reason = 0 AND kind = :kind
    AND received_ms < :horizon_ms
 """
