@@ -131,7 +131,7 @@ class TemplatePage:
         self._offset = offset
         self._count: dict[str, int] = {}
         self._search: PageSearch | None = None
-        found = page.site(site)
+        found = page.site(chosen=site)
         if found is not None:
             text = "" if query is None else str(query)
             self._search = page.search(Listing(found, text, total, offset, language, profile, tag))

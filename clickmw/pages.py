@@ -89,15 +89,13 @@ class ResultPage:
         self._normal: dict[str, str] = {}
         self._recorded = False
 
-    def site(self, handle: str | None = None) -> Site | None:
-        """Return the site of this page; a *handle* is honoured when that site's hosts include the page's."""
-        own = self.settings.sites.for_host(self.host)
-        named = self.settings.sites.by_handle(handle) if handle else None
-        if named is not None and (
-            not named.hosts or self.host.partition(":")[0].lower() in named.hosts
-        ):
-            return named
-        return own
+    def site(self, stated: str | None = None, chosen: str | None = None) -> Site | None:
+        """Return the site of this page: the one that its owner has chosen, the page states, or its host's."""
+        sites = self.settings.sites
+        named = sites.by_handle(chosen) if chosen else None
+        if named is None and stated:
+            named = sites.named_by_page(stated, self.host)
+        return named or sites.for_host(self.host)
 
     def search(self, listing: Listing) -> PageSearch:
         """Return the search that *listing* belongs to."""

@@ -463,7 +463,7 @@ class PageLinks:
 
     def _read(self, container: Container) -> Listing | None:
         rule = self._own_rules[container.rule] if container.rule is not None else None
-        site = self.page.site(rule.site if rule else container.site)
+        site = self.page.site(container.site, chosen=rule.site if rule else None)
         if site is None:
             self.rewriting.recorder.tally("rejected.unknown_site")
             return None

@@ -233,12 +233,28 @@ def _module(value: Any) -> str:
 
 def _selector(value: Any) -> str:
     text = _text(value).strip()
+    if _is_selector(text):
+        return text
+    instead = "tag, #id, .class, [attribute] or [attribute=value], like 'ol.results'"
+    raise _Wrong("it is not a simple CSS selector", instead, value)
+
+
+def _link_selector(value: Any) -> str:
+    """Return a selector that may have one step: ``h3 a`` is a link inside a heading."""
+    text = " ".join(_text(value).split())
+    parts = text.split()
+    if len(parts) == 2 and all(map(_is_selector, parts)):
+        return text
+    return _selector(text)
+
+
+def _is_selector(text: str) -> bool:
     try:
-        compound(text)
+        found = compound(text)
     except ValueError:
-        instead = "tag, #id, .class, [attribute] or [attribute=value], like 'ol.results'"
-        raise _Wrong("it is not a simple CSS selector", instead, value) from None
-    return text
+        return False
+    # A bare * would make every element a container, or every link a result.
+    return bool(found.tag or found.ids or found.classes or found.attributes)
 
 
 def _page_path(value: Any) -> str:
@@ -318,7 +334,7 @@ _RULE = _table(
     Rule,
     path=_page_path,
     container=_selector,
-    link=_selector,
+    link=_link_selector,
     module=_module,
     item=_selector,
     query_param=_text,
@@ -328,14 +344,9 @@ _RULE = _table(
 
 def _sites(value: Any) -> Sites:
     sites: tuple[Site, ...] = _many(_SITE)(value)
-    seen: dict[str, str] = {}
     for site in sites:
         if site.handle in (other.handle for other in sites if other is not site):
             raise _Wrong(f"two sites are called {site.handle!r}", "a handle of its own for each")
-        for host in site.hosts:
-            if seen.setdefault(host, site.handle) != site.handle:
-                why = f"host {host!r} belongs to {seen[host]!r} and to {site.handle!r}"
-                raise _Wrong(why, "each host in one site only")
     without = [site.handle for site in sites if not site.hosts]
     if len(without) > 1:
         why = f"{_listed(without)} have no hosts, and only one site may be the default"

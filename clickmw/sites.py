@@ -76,13 +76,19 @@ class Rule:
 
 
 class Sites:
-    """All sites of the install; without any there is one, ``default``, for every host."""
+    """All sites of the install; without any there is one, ``default``, for every host.
+
+    Several sites may share a host: it is the first one's, and a page may name another of them.
+    """
 
     def __init__(self, sites: Sequence[Site] = ()) -> None:
         self.all: tuple[Site, ...] = tuple(sites) or (Site(handle="default"),)
         self.default: Site | None = next((site for site in self.all if not site.hosts), None)
         self._by_handle = {site.handle: site for site in self.all}
-        self._by_host = {ascii_host(host): site for site in self.all for host in site.hosts}
+        self._by_host: dict[str, Site] = {}
+        for site in self.all:
+            for host in site.hosts:
+                self._by_host.setdefault(ascii_host(host), site)
         self._cached = lru_cache(maxsize=1024)(self._look_up)
 
     def for_host(self, host: str | None) -> Site | None:
@@ -92,6 +98,12 @@ class Sites:
     def by_handle(self, handle: str) -> Site | None:
         """Return the site called *handle*."""
         return self._by_handle.get(handle)
+
+    def named_by_page(self, handle: str, host: str) -> Site | None:
+        """Return the site that a page names, when *host* is among its hosts: pages can be forged."""
+        site = self._by_handle.get(handle)
+        hosts = site.hosts if site else ()
+        return site if ascii_host(host) in map(ascii_host, hosts) else None
 
     def _look_up(self, host: str) -> Site | None:
         return self._by_host.get(ascii_host(host), self.default)

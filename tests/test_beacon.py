@@ -96,7 +96,7 @@ def test_a_second_view_of_the_same_visitor_is_a_repeat(shared: Site) -> None:
     shared.send(view_of(link))
     shared.send(view_of(link))
     assert shared.rows(
-        "SELECT drop_reason FROM searches WHERE NOT shared ORDER BY received_ms"
+        "SELECT drop_reason FROM searches WHERE NOT shared ORDER BY drop_reason"
     ) == [
         (None,),
         ("repeat",),

@@ -516,7 +516,7 @@ def test_an_unknown_host_is_not_tracked_and_counted_as_such(make: Make) -> None:
 
 
 def test_lists_of_one_query_but_two_sites_are_two_searches(make: Make) -> None:
-    sites = [Site(handle="a", hosts=("www.example.org",)), Site(handle="all")]
+    sites = [Site(handle=handle, hosts=("www.example.org",)) for handle in ("a", "all")]
     named = listed(B, attributes=modules("BWEB", 'data-click-site="all"'))
     site = make(PAGE + named, sites=sites)
     site.get()
@@ -566,7 +566,7 @@ def test_a_rule_has_a_parameter_and_a_site_of_its_own(make: Make) -> None:
     rule = Rule(
         path="/suche", container="ol.results", link="a", module="B", query_param="text", site="all"
     )
-    sites = [Site(handle="a", hosts=("www.example.org",)), Site(handle="all")]
+    sites = [Site(handle=handle, hosts=("www.example.org",)) for handle in ("a", "all")]
     site = make(UNMARKED, rules=[rule], sites=sites)
     site.get("/suche?text=tax&q=no")
 

@@ -27,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickmw import ClickMW, journal
+from clickmw.errors import SettingsError
 from clickmw.rewrite import WHOLE_BYTES, is_shared
 from clickmw.sites import Rule
 
@@ -991,10 +992,11 @@ def test_a_fault_in_recording_costs_no_byte(
     assert undone(serve(wrap(Host(length=length))).body) == PAGE
 
 
-def test_a_rule_that_cannot_be_read_costs_no_byte(wrap: Wrap) -> None:
+def test_a_rule_that_cannot_be_read_fails_at_start(wrap: Wrap) -> None:
     rule = Rule(path="/search", container="*", link="a", module="BWEB")
 
-    assert serve(wrap(Host(), rules=[rule])).body == PAGE
+    with pytest.raises(SettingsError, match="simple CSS selector"):
+        wrap(Host(), rules=[rule])
 
 
 def test_a_length_that_is_no_number_is_none(wrap: Wrap) -> None:

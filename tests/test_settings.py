@@ -257,7 +257,8 @@ def test_stores_are_found_by_folder() -> None:
         ("sites", [{"handle": "x" * 65}], "not a site handle"),
         ("sites", [{"handle": "a"}, {"handle": "b"}], "'a', 'b' have no hosts"),
         ("sites", [{"handle": "a"}, {"handle": "a", "hosts": ["a.example"]}], "two sites are called 'a'"),
-        ("sites", [{"handle": h, "hosts": ["X.example"]} for h in "ab"], "'x.example' belongs to 'a' and to 'b'"),
+        ("rules", [{"path": "/s", "container": "*", "link": "a", "module": "B"}], "not a simple CSS selector"),
+        ("rules", [{"path": "/s", "container": "ol", "link": "* a", "module": "B"}], "not a simple CSS selector"),
         ("sites", [{"handle": "a", "modules": {"a b": "x"}}], "not a module code"),
         ("sites", [{"handle": "a", "time_zone": "Mars"}], "sites[0].time_zone='Mars'"),
         ("sites", [{"handle": "a", "api_keys": [{"key": "k", "scope": "rea"}]}], "did you mean 'read'?"),
@@ -397,3 +398,10 @@ def test_settings_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_the_link_of_a_rule_may_stand_inside_something() -> None:
+    rule = {"path": "/search", "container": "ol", "link": "h3  a.title", "module": "BWEB"}
+    assert (
+        Settings.load({"secret": SECRET, "rules": [rule]}, environ={}).rules[0].link == "h3 a.title"
+    )

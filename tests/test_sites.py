@@ -45,3 +45,15 @@ def test_sites_never_show_their_keys() -> None:
         handle="a", access_key="hidden-1", tracking_key="hidden-2", api_keys=(Key(key="hidden-3"),)
     )
     assert "hidden" not in repr(site) + repr(Sites([site]))
+
+
+def test_sites_may_share_a_host_which_is_the_first_ones() -> None:
+    sites = Sites([Site(handle=handle, hosts=("www.example.org",)) for handle in ("web", "news")])
+    named = sites.named_by_page("news", "WWW.example.org:8080")
+    assert (sites.for_host("www.example.org"), named) == sites.all
+
+
+def test_a_page_cannot_name_a_site_of_other_hosts() -> None:
+    sites = Sites([Site(handle="web", hosts=("www.example.org",)), Site(handle="default")])
+    assert sites.named_by_page("web", "evil.example") is None
+    assert sites.named_by_page("default", "www.example.org") is None
