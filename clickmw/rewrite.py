@@ -20,7 +20,15 @@ from urllib.parse import parse_qs
 from clickmw.journal import warn_once_a_minute
 from clickmw.pages import PAGES, Listing, ResultPage
 from clickmw.recorder import Recorder
-from clickmw.scanner import KEEP, Container, Link, Scanner, ScanRule, charset_is_safe
+from clickmw.scanner import (
+    CONTAINER_MARKERS,
+    KEEP,
+    Container,
+    Link,
+    Scanner,
+    ScanRule,
+    charset_is_safe,
+)
 from clickmw.settings import Settings
 from clickmw.sites import Rule
 from clickmw.tokens import LinkSigner
@@ -126,6 +134,8 @@ class Answer:
         self._mode = "unknown"
         self._sent = self._late = False
         self._whole: list[bytes] = []
+        self._found: dict[str, str] = {}
+        self._charset = ""
         self._links: PageLinks | None = None
         self._stream: Stream | GzipStream | None = None
         self._write: Callable[[bytes], object] = _not_started
@@ -187,10 +197,12 @@ class Answer:
         charset = _CHARSET.search(found["content-type"].lower())
         if charset and not charset_is_safe(charset[1]):
             return "pass"
-        self._links = PageLinks(self, found, charset[1] if charset else "utf-8")
+        self._charset = charset[1] if charset else "utf-8"
         length = found.get("content-length", "")
         if length.isdecimal() and int(length) <= WHOLE_BYTES:
+            self._found = found
             return "whole"
+        self._links = PageLinks(self, found, self._charset)
         note_fault = self.rewriting.note_fault
         stream = Stream(self._links.scanner, note_fault)
         self._stream = GzipStream(stream, note_fault) if encoding == "gzip" else stream
@@ -250,29 +262,36 @@ class Answer:
         headers = self._headers
         if body is not original:
             headers = [*_rewritten_headers(headers), ("Content-Length", str(len(body)))]
-        if self.rewriting.settings.debug and self._links:
-            headers = [*headers, ("X-ClickMW", f"rewritten={self._links.scanner.links}")]
+        if self.rewriting.settings.debug:
+            links = self._links.scanner.links if self._links else 0
+            headers = [*headers, ("X-ClickMW", f"rewritten={links}")]
         self.finish_page()
         self._write = self._start_now(self._status, headers)
         return body
 
     def _rewritten(self, original: bytes) -> bytes:
-        links = self._links
-        if links is None:
-            return original
         try:
-            if not links.is_gzip:
-                return links.scanner.whole(original)
+            if self._found.get("content-encoding", "").strip().lower() != "gzip":
+                return self._scanned(original)
             inflate = zlib.decompressobj(31)
             page = inflate.decompress(original, WHOLE_BYTES)
             if not inflate.eof or inflate.unused_data:  # too long, cut off, or several members
                 return original
-            changed = links.scanner.whole(page)
+            changed = self._scanned(page)
             return original if changed is page else gzip.compress(changed, GZIP_LEVEL, mtime=0)
         except Exception as error:
             self.rewriting.note_fault(error)
-            links.forget()
+            self._links = None
             return original
+
+    def _scanned(self, page: bytes) -> bytes:
+        """Return *page* with its links signed; most pages have no mark, and cost no more than that."""
+        if self.path not in self.rewriting.rules and not any(
+            mark in page for mark in CONTAINER_MARKERS
+        ):
+            return page
+        self._links = PageLinks(self, self._found, self._charset)
+        return self._links.scanner.whole(page)
 
     def finish_page(self) -> None:
         """Record the page's searches, as it leaves."""
@@ -407,7 +426,6 @@ class PageLinks:
         self.environ = environ
         self.path = answer.path
         self.charset = charset
-        self.is_gzip = headers.get("content-encoding", "").strip().lower() == "gzip"
         self.page = ResultPage(environ, rewriting.settings, rewriting.recorder, rewriting.signer)
         self.page.shared = is_shared(headers)
         self.scanner = Scanner(
@@ -497,11 +515,6 @@ class PageLinks:
             self.rewriting.note_carrier(self.path)
         self.page.leave_to(self.environ.get(PAGES, ()))
         self.page.record()
-
-    def forget(self) -> None:
-        """The page left unchanged after all: nothing was shown with a link of ours."""
-        self.scanner.containers.clear()
-        self.page._searches.clear()
 
 
 def is_shared(headers: dict[str, str]) -> bool:
