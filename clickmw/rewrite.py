@@ -7,16 +7,15 @@ nothing was changed. Whatever fails here, the host's own bytes go out.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
+from clickmw.caches import is_shared
 from clickmw.journal import warn_once_a_minute
 from clickmw.pages import PAGES, Listing, ResultPage
 from clickmw.recorder import Recorder
@@ -31,6 +30,7 @@ from clickmw.scanner import (
 )
 from clickmw.settings import Settings
 from clickmw.sites import Rule
+from clickmw.streaming import GZIP_LEVEL, GzipStream, Stream
 from clickmw.tokens import LinkSigner
 from clickmw.visitors import is_prefetch
 
@@ -41,8 +41,6 @@ StartResponse = Callable[..., Callable[[bytes], object]]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 WHOLE_BYTES = 4 * 1024 * 1024
-#: The host's own level is not known; 5 costs half of 6 and gives 98 % of it.
-GZIP_LEVEL = 5
 _MOST_PATHS = 4096
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:\-]+)""")
 #: Validators and digests that speak of bytes which are no longer sent.
@@ -342,81 +340,6 @@ class Body:
                 self.answer.on_end()
 
 
-class Stream:
-    """A page that is rewritten while it is sent; after a failure its bytes pass unchanged."""
-
-    def __init__(self, scanner: Scanner, note_fault: Callable[[Exception], None]) -> None:
-        self._scanner: Scanner | None = scanner
-        self._note_fault = note_fault
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Return what can be sent now."""
-        if self._scanner is None or not chunk:
-            return chunk
-        try:
-            return self._scanner.feed(chunk)
-        except Exception as error:
-            self._note_fault(error)
-            scanner, self._scanner = self._scanner, None
-            return scanner.unsent()
-
-    def close(self) -> bytes:
-        """Return what was held back."""
-        return self._scanner.close() if self._scanner else b""
-
-
-class GzipStream:
-    """A packed page that is unpacked, rewritten and packed again while it is sent.
-
-    What only says it is gzip passes; what is damaged or cut off ends without an end, so that its
-    reader notices.
-    """
-
-    def __init__(self, page: Stream, note_fault: Callable[[Exception], None]) -> None:
-        self._page = page
-        self._note_fault = note_fault
-        self._inflate = zlib.decompressobj(31)
-        self._deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
-        self._packed = b""  # all there was before the first byte of the page
-        self._begun = self._broken = False
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Return what can be sent now."""
-        if self._broken:
-            return b"" if self._begun else chunk
-        if not self._begun:
-            self._packed += chunk
-        try:
-            page = self._unpacked(chunk)
-        except zlib.error as error:
-            self._note_fault(error)
-            self._broken = True
-            return b"" if self._begun else self._packed
-        if not page:
-            return b""
-        self._begun = True
-        page = self._page.feed(page)
-        return self._deflate.compress(page) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
-
-    def close(self) -> bytes:
-        """Return what was held back."""
-        if not self._begun:
-            return b"" if self._broken else self._packed
-        is_complete = self._inflate.eof and not self._broken
-        end = zlib.Z_FINISH if is_complete else zlib.Z_SYNC_FLUSH
-        return self._deflate.compress(self._page.close()) + self._deflate.flush(end)
-
-    def _unpacked(self, chunk: bytes) -> bytes:
-        """Return the page in *chunk*, member after member; browsers ignore what is none."""
-        pages = []
-        while chunk and not (self._inflate.eof and not chunk.startswith(b"\x1f")):
-            if self._inflate.eof:
-                self._inflate = zlib.decompressobj(31)
-            pages.append(self._inflate.decompress(chunk))
-            chunk = self._inflate.unused_data
-        return b"".join(pages)
-
-
 class PageLinks:
     """What the scanner asks while it reads one page: which links are signed, and how."""
 
@@ -515,34 +438,6 @@ class PageLinks:
             self.rewriting.note_carrier(self.path)
         self.page.leave_to(self.environ.get(PAGES, ()))
         self.page.record()
-
-
-def is_shared(headers: dict[str, str]) -> bool:
-    """Tell whether a cache may give this answer to other visitors (RFC 9111, RFC 9213).
-
-    Explicit freshness without ``private`` or ``no-store`` is enough; *headers* have lower-case names.
-    """
-    control = headers.get("cache-control", "").lower()
-    if re.search(r"\b(private|no-store)\b", control):
-        control = ""
-        may_keep = False
-    else:
-        may_keep = bool(re.search(r"\bpublic\b|\bs-maxage\b|\bmax-age\s*=\s*\"?[1-9]", control))
-        may_keep = may_keep or ("max-age" not in control and _expires_later(headers))
-    for name in ("cdn-cache-control", "surrogate-control"):
-        targeted = headers.get(name, "").lower()
-        if targeted:
-            return not re.search(r"\b(private|no-store)\b", targeted)
-    return may_keep
-
-
-def _expires_later(headers: dict[str, str]) -> bool:
-    with contextlib.suppress(TypeError, ValueError):
-        expires = parsedate_to_datetime(headers.get("expires", ""))
-        date = headers.get("date")
-        now = parsedate_to_datetime(date) if date else expires.now(expires.tzinfo)
-        return expires > now
-    return False
 
 
 def _must_stay(headers: dict[str, str]) -> bool:
