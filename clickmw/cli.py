@@ -128,8 +128,10 @@ def drain(install: Install, once: bool) -> None:
     from clickmw.routes import drain_of
 
     settings = install.settings()
-    drainer = drain_of(settings, lambda: store_of(settings), batch=OUTSIDE_BATCH, breath_s=0.0)
-    moved = _drain_once(drainer)
+    drainer = drain_of(
+        settings, lambda: store_of(settings), batch=OUTSIDE_BATCH, breath_s=0.0, first=True
+    )
+    moved = _take_over(drainer)
     if once:
         click.echo(
             f"{moved:,} events moved"
@@ -143,6 +145,16 @@ def drain(install: Install, once: bool) -> None:
             time.sleep(PAUSE_S)
             _drain_once(drainer)
     drainer.close()
+
+
+def _take_over(drainer: Any) -> int | None:
+    """Drain as soon as the site's workers have let go; they look every second at least."""
+    for _ in range(30):
+        moved = _drain_once(drainer)
+        if moved is not None:
+            return moved
+        time.sleep(0.1)
+    return None
 
 
 def _drain_once(drainer: Any) -> int | None:

@@ -57,8 +57,8 @@ ASIDE = "unstorable.jsonl"
 class DrainLock:
     """The lock file of a journal folder: one drainer at a time, freed by the kernel when it dies."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "drain.lock"
+    def __init__(self, folder: Path, name: str = "drain.lock") -> None:
+        self.path = folder / name
         self._file: IO[bytes] | None = None
         in_forked_child(self.release)
 
@@ -77,6 +77,17 @@ class DrainLock:
         self._file = file
         return True
 
+    def is_taken(self) -> bool:
+        """Tell whether another process holds the lock now."""
+        try:
+            file = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return not lock(file, shared=True)
+        finally:
+            os.close(file)
+
     def release(self) -> None:
         """Let another process drain."""
         if self._file is not None:
@@ -88,7 +99,7 @@ class DrainLock:
 class Drain:
     """Move what the journal in *folder* holds into the store that *open_store* gives.
 
-    ``batch`` is the most events in one transaction; ``breath_s`` the pause after each. ``keep_days``
+    A drain that goes ``first`` (a process of its own) takes over from the site's workers. ``batch`` is the most events in one transaction; ``breath_s`` the pause after each. ``keep_days``
     bounds the age of raw rows: they are pruned in small steps while draining.
     """
 
@@ -97,6 +108,7 @@ class Drain:
     batch: int = OUTSIDE_BATCH
     breath_s: float = 0.0
     keep_days: int | None = None
+    first: bool = False
     trouble: str | None = None
     last_pass: float = 0.0
     _store: Store | None = None
@@ -106,6 +118,7 @@ class Drain:
 
     def __post_init__(self) -> None:
         self.lock = DrainLock(self.folder)
+        self.precedence = DrainLock(self.folder, "drain.first")
 
     def run_once(self, *, within_s: float = float("inf")) -> int | None:
         """Move all there is, or as much as *within_s* allows; None when another process drains.
@@ -113,7 +126,7 @@ class Drain:
         Raises StoreError; what was taken in before stays.
         """
         with self._guard:
-            if not self.lock.take():
+            if self._gives_way() or not self.lock.take():
                 return None
             self.last_pass = time.monotonic()
             try:
@@ -124,6 +137,16 @@ class Drain:
                 raise
             self.trouble = None
             return moved
+
+    def _gives_way(self) -> bool:
+        """Let go of the lock when a drain that goes first has come."""
+        if self.first:
+            self.precedence.take()
+            return False
+        taken = self.precedence.is_taken()
+        if taken:
+            self.lock.release()
+        return taken
 
     def let_others(self) -> None:
         """Let another process drain; the store stays open."""
@@ -137,6 +160,7 @@ class Drain:
                 self._store.close()
             self._store = None
             self.lock.release()
+            self.precedence.release()
 
     def _move_all(self, deadline: float) -> int:
         paths = segment_paths(self.folder)

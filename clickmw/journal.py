@@ -355,7 +355,7 @@ def is_sealed(path: Path) -> bool:
         os.close(file)
 
 
-def lock(file: int) -> bool:
+def lock(file: int, *, shared: bool = False) -> bool:
     """Take the lock of an open file, freed by the kernel when its holder dies; False when it is taken.
 
     Windows, for development, has one process, which knows its own segments.
@@ -363,7 +363,7 @@ def lock(file: int) -> bool:
     if os.name != "posix":
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

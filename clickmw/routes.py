@@ -148,9 +148,19 @@ def _plain(
 
 
 def drain_of(
-    settings: Settings, open_store: Callable[[], Store], *, batch: int, breath_s: float
+    settings: Settings,
+    open_store: Callable[[], Store],
+    *,
+    batch: int,
+    breath_s: float,
+    first: bool = False,
 ) -> Drain:
     """Return the drain of an install's journal."""
     return Drain(
-        settings.journal, open_store, batch=batch, breath_s=breath_s, keep_days=settings.keep_days
+        settings.journal,
+        open_store,
+        batch=batch,
+        breath_s=breath_s,
+        keep_days=settings.keep_days,
+        first=first,
     )

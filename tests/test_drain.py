@@ -559,3 +559,16 @@ def test_read_records_and_the_store_agree_on_offsets(install: Install) -> None:
     taken, running = install.store.watermarks()[path.stem]
     assert (taken, running) == (path.stat().st_size, 5)
     assert read_records(path, taken, most=10, sealed=False) == []
+
+
+def test_a_drain_of_its_own_takes_over_from_a_worker(install: Install) -> None:
+    install.write(3)
+    assert install.drain.run_once() == 3
+    own = Drain(install.drain.folder, install.drain.open_store, first=True)
+    assert own.run_once() is None
+    assert install.drain.run_once() is None
+    install.write(2)
+    assert own.run_once() == 2
+    own.close()
+    install.write(1)
+    assert install.drain.run_once() == 1

@@ -16,7 +16,10 @@ PACKAGE = CHECKOUT / "clickmw"
 
 #: Lowest floor first. A pattern is a socket: a new file of that folder needs no line here.
 FLOORS: tuple[tuple[str, str], ...] = (
-    ("ground", "caches errors forks html_grammar module_codes queries robots tables targets charts"),
+    (
+        "ground",
+        "caches errors forks html_grammar module_codes queries robots tables targets charts",
+    ),
     ("values", "events rates scanner sites tokens visitors wording"),
     ("contracts", "settings streaming stores.base"),
     ("rules", "counting journal rollups stores stores._sqlite_dictionaries"),
