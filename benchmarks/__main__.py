@@ -93,7 +93,7 @@ def line(row: Row) -> str:
 
 def document(rows: list[Row], took_s: float) -> str:
     """Return RESULTS.md."""
-    head = Row("#", "what", "baseline", "measured", "target", "")
+    head = Row("#", "what", "baseline", "measured", "target", "verdict")
     table = "\n".join([line(head), "|---|---|---|---|---|---|", *map(line, rows)])
     met = sum(row.met.startswith("met") for row in rows)
     missed = sum(row.met == "MISSED" for row in rows)

@@ -163,7 +163,7 @@ def _one_life(folder: Path, until_s: float | None) -> int:
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    process.stdout.readline()  # it begins
+    process.stdout.readline()  # it has moved a batch and is at the next
     try:
         process.wait(until_s)
     except subprocess.TimeoutExpired:
@@ -180,9 +180,13 @@ from clickmw.drain import Drain
 from clickmw.stores.base import StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
 folder = Path(sys.argv[1])
-print("begins", flush=True)
-Drain(folder / "clicks.db.journal",
-      lambda: SQLiteStore(folder / "clicks.db", StoreOptions()), batch=500).run_once()
+class Told(SQLiteStore):
+    def append(self, *batch, **how):
+        moved = super().append(*batch, **how)
+        print("moved", flush=True)
+        return moved
+store = Told(folder / "clicks.db", StoreOptions())
+Drain(folder / "clicks.db.journal", lambda: store, batch=500).run_once()
 """
 
 

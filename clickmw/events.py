@@ -12,6 +12,7 @@ import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from clickmw.errors import BadEvent
@@ -168,6 +169,7 @@ def is_query_id(text: str) -> bool:
     return _QUERY_ID.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=1024)
 def issued_ms(query_id: str) -> int:
     """Return when *query_id* was made, in milliseconds since 1970 UTC."""
     return int.from_bytes(a2b_base64(query_id[:8].translate(_FROM_URL)))

@@ -103,6 +103,9 @@ def resolve(
 
 def problem(location: str, *, target_hosts: frozenset[str] | None = None) -> str | None:
     """Return why *location*, taken from a signed link, may not be followed; None when it may."""
+    plain = _PLAIN_URL.match(location) if len(location) <= LENGTH_LIMIT else None
+    if plain is not None and (target_hosts is None or plain[1] in target_hosts):
+        return None
     found = resolve(location, page_path="/", page_host="", target_hosts=target_hosts)
     if isinstance(found, str):
         return found

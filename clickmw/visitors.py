@@ -90,8 +90,12 @@ def is_prefetch(environ: Mapping[str, Any]) -> bool:
     return False
 
 
+@lru_cache(maxsize=4096)
 def visitor_id(salt: bytes, site: str, address: str, agent: str) -> str:
-    """Return 16 hex digits that stand for one visitor of one site while *salt* is in use."""
+    """Return 16 hex digits that stand for one visitor of one site while *salt* is in use.
+
+    Remembered for a while: who was shown a page is about to click on it.
+    """
     prefix = address_prefix(address)
     # The lengths say where a part ends, so that no two visitors make the same text.
     framed = f"{len(site)} {len(prefix)} {site}{prefix}{agent}".encode("utf-8", "surrogatepass")
@@ -118,6 +122,7 @@ class Salts:
 
     def forget(self, *, today: int) -> None:
         """Destroy the salts that are more than two days old, here and in the folder."""
+        visitor_id.cache_clear()
         for known in (self._salts, self._alone):
             for day in list(known):  # at once: other threads may add to it
                 if day < today - 2:

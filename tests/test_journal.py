@@ -558,3 +558,11 @@ def test_a_child_that_is_not_ours_keeps_no_segment_alive(journal: Journal) -> No
         assert is_sealed(segment_of(journal))
     finally:
         sleeper.communicate(b"\n")
+
+
+@pytest.mark.parametrize("position", [1, None, True, 2.5, "7"], ids=repr)
+def test_a_single_click_is_written_as_the_encoder_writes_it(position: Any) -> None:
+    click = Click(1, "default", 'https://example.org/"\\é\u2028\x7f', position, user_activated=1)
+    text = encode_events((click,))
+    assert text == json.dumps([["c", *click[:15]]], separators=(",", ":"))
+    assert decode_event(json.loads(text)[0]) == click
