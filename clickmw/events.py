@@ -111,11 +111,79 @@ class View(NamedTuple):
     trust: str = "signed"
 
 
-Event = Click | Search | View
+class Feedback(NamedTuple):
+    """A visitor rated a search: ``score`` from 0 to 10 or None, ``comment`` free text, masked."""
+
+    received_ms: int
+    site: str
+    score: int | None = None
+    comment: str = ""
+    query_id: str = ""
+    query: str = ""
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "beacon"
+    trust: str = "signed"
+    session: str = ""
+    language: str = ""
+    profile: str = ""
+
+
+class Answer(NamedTuple):
+    """A page answered a question itself; ``is_question`` is 1, 0 or None where nobody said."""
+
+    received_ms: int
+    site: str
+    question: str = ""
+    answer: str = ""
+    is_question: int | None = None
+    query_id: str = ""
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "beacon"
+    trust: str = "signed"
+    session: str = ""
+    language: str = ""
+    profile: str = ""
+
+
+class Conversion(NamedTuple):
+    """A visitor did what the site is for; ``value`` in units of ``currency``, ``items`` as JSON text."""
+
+    received_ms: int
+    site: str
+    order_id: str = ""
+    value: float | None = None
+    currency: str = ""
+    items: str = ""
+    query_id: str = ""
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "beacon"
+    trust: str = "signed"
+    session: str = ""
+    ad_id: str = ""
+    url: str = ""
+
+
+Event = Click | Search | View | Feedback | Answer | Conversion
 #: How far a view's own clock may be from ours: its time is part of a key that sorts by time.
 VIEW_SKEW_MS = 2 * 86_400_000
 
 _FROM_URL = str.maketrans("-_", "+/")
+_KINDS: dict[str, type[View | Feedback | Answer | Conversion]] = {
+    "v": View,
+    "f": Feedback,
+    "a": Answer,
+    "o": Conversion,
+}
+_LETTERS: dict[type, str] = {Search: "s"} | {kind: letter for letter, kind in _KINDS.items()}
 _QUERY_ID = re.compile(r"[A-Za-z0-9_-]{16}")
 _CLICK_HEAD = Click._fields.index("kind")
 _CLICK_TAIL = tuple(Click._field_defaults[name] for name in Click._fields[_CLICK_HEAD:])
@@ -131,7 +199,7 @@ def _fields(event: Event) -> tuple[Any, ...]:
     if isinstance(event, Click):
         # Most clicks need the first fields only; the defaults come back when they are read.
         return ("c", *(event[:_CLICK_HEAD] if event[_CLICK_HEAD:] == _CLICK_TAIL else event))
-    return ("v" if isinstance(event, View) else "s", *event)
+    return (_LETTERS[type(event)], *event)
 
 
 def decode_event(fields: list[Any]) -> Event:
@@ -139,8 +207,9 @@ def decode_event(fields: list[Any]) -> Event:
     letter, *values = fields
     if letter == "c":
         return Click(*values[: len(Click._fields)])
-    if letter == "v":
-        return View(*values[: len(View._fields)])
+    if letter in _KINDS:
+        kind = _KINDS[letter]
+        return kind(*values[: len(kind._fields)])
     if letter != "s":
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
     values = values[: len(Search._fields)]

@@ -66,6 +66,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("site", "day", "result"),
         ("clicks", "clicks_positioned", "position_sum", "impressions"),
     ),
+    "day_host": (("site", "day", "host"), ("clicks",)),
     "uncounted": (("site", "day", "kind", "reason"), ("events",)),
 }
 
@@ -206,6 +207,7 @@ class Deltas:
         module: int,
         query: int | None,
         result: int,
+        host: int,
         position: int | None,
         sign: int = 1,
     ) -> None:
@@ -223,6 +225,7 @@ class Deltas:
         if at.robot:
             return
         self.tables["quarter"][at.site, at.quarter][3] += sign
+        self.tables["day_host"][at.site, at.day, host][0] += sign
         _add(
             self.tables["day_result"][at.site, at.day, result],
             0,

@@ -126,7 +126,10 @@ def test_the_views_page_has_every_view(database: Path) -> None:
     assert sorted(headings) == [name for (name,) in views]
 
 
-@pytest.mark.parametrize("view", ["clicks", "searches", "impressions"])
+VIEWS = ["clicks", "searches", "impressions", "feedback", "answers", "conversions", "daily_clicks"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_the_views_page_has_every_column_in_order(view: str, database: Path) -> None:
     said = [names(row[0])[0] for row in tables(section("reference/views.md", view))[0]]
     assert said == [row[1] for row in query(database, f"PRAGMA table_info({view})")]

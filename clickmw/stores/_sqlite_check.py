@@ -91,11 +91,20 @@ def _raw(table: str) -> str:
             "SELECT site, day, result, 1, coalesce(position > 0, 0), coalesce(position, 0), 0"
             f" {_CLICKED}" + clicked,
         ],
+        "day_host": [
+            f"SELECT site, day, (SELECT host FROM result WHERE result.id = click.result), 1 {_CLICKED}"
+            + clicked,
+        ],
         "uncounted": [
             "SELECT site, day, (SELECT id FROM term WHERE text = 'search'), drop_reason, 1"
             "  FROM search WHERE drop_reason <> 0",
             "SELECT site, day, (SELECT id FROM term WHERE text = 'click'), drop_reason, 1"
             "  FROM click WHERE drop_reason <> 0",
+            *(
+                f"SELECT site, day, (SELECT id FROM term WHERE text = '{table}'), drop_reason, 1"
+                f"  FROM {table} WHERE drop_reason <> 0"
+                for table in ("rating", "answer", "conversion")
+            ),
         ],
     }
     key, measures = TABLES[table]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from clickmw.stores.base import QUARTER_MS, StoreOptions
+from clickmw.targets import host_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 _MOST_CACHED = 200_000
@@ -18,7 +19,7 @@ _FIND_SITE = "SELECT id, time_zone FROM site WHERE handle = ?"
 _ADD_SITE = "INSERT OR IGNORE INTO site (handle, time_zone) VALUES (?, ?)"
 _ADD_TERM = "INSERT OR IGNORE INTO term (text) VALUES (?)"
 _ADD_QUERIES = "INSERT OR IGNORE INTO query (text) VALUES (?)"
-_ADD_RESULTS = "INSERT OR IGNORE INTO result (url, doc_id) VALUES (?, ?)"
+_ADD_RESULTS = "INSERT OR IGNORE INTO result (url, doc_id, host) VALUES (?, ?, ?)"
 # The joins are forced into this order: for a list of pairs SQLite would rather read the whole table.
 _FIND_QUERIES = """
 -- One row per wanted query.
@@ -28,7 +29,7 @@ SELECT query.text, query.id FROM wanted CROSS JOIN query ON query.text = wanted.
 _FIND_RESULTS = """
 -- One row per wanted result.
 WITH wanted (url, doc_id) AS (VALUES {})
-SELECT result.url, result.doc_id, result.id FROM wanted
+SELECT result.url, result.doc_id, result.id, result.host FROM wanted
   CROSS JOIN result ON result.url = wanted.url AND result.doc_id = wanted.doc_id
 """
 
@@ -51,6 +52,7 @@ class Dictionaries:
         self.terms: dict[str, int] = {"": 0}
         self.queries: dict[str, int] = {}
         self.results: dict[str, int] = {}
+        self.hosts: dict[int, int] = {}
         self.words: dict[int, str] = {0: ""}
         self.dimensions: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._zones: dict[int, ZoneInfo] = {}
@@ -67,18 +69,27 @@ class Dictionaries:
             self.queries.update(rows)
 
     def learn_results(
-        self, connection: sqlite3.Connection, pairs: Iterable[tuple[str, str]]
+        self, connection: sqlite3.Connection, sites: Mapping[tuple[str, str], str]
     ) -> None:
-        """Give every (url, doc_id) its id; afterwards ``results`` knows them all."""
-        missing = sorted(set(pairs))
-        connection.executemany(_ADD_RESULTS, missing)
-        for rows in _look_up(connection, _FIND_RESULTS, "(?, ?)", missing):
-            self.results.update([(result_key(url, doc_id), found) for url, doc_id, found in rows])
+        """Give every (url, doc_id) its id; afterwards ``results`` knows them all.
+
+        *sites* says where each was seen: a path has no host of its own and is its site's.
+        """
+        missing = sorted(sites)
+        hosts = [
+            self.term(connection, host_of(url) or sites[url, doc_id]) for url, doc_id in missing
+        ]
+        rows = [(*pair, host) for pair, host in zip(missing, hosts, strict=True)]
+        connection.executemany(_ADD_RESULTS, rows)
+        for found in _look_up(connection, _FIND_RESULTS, "(?, ?)", missing):
+            self.results.update([(result_key(row[0], row[1]), row[2]) for row in found])
+            self.hosts.update([(row[2], row[3]) for row in found])
 
     def make_room(self) -> None:
         """Keep the memory for results bounded; called before a batch looks up its own."""
         if len(self.results) > _MOST_CACHED:
             self.results.clear()
+            self.hosts.clear()
 
     def term(self, connection: sqlite3.Connection, text: str) -> int:
         """Return the id of a short word; 0 for none."""

@@ -22,7 +22,16 @@ from clickmw.counting import (
     decide_searches,
     first_undecided,
 )
-from clickmw.events import Click, Event, Search, View, query_id_bytes
+from clickmw.events import (
+    Answer,
+    Click,
+    Conversion,
+    Event,
+    Feedback,
+    Search,
+    View,
+    query_id_bytes,
+)
 from clickmw.events import Shown as ShownResult
 from clickmw.rollups import TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
@@ -165,6 +174,22 @@ UPDATE click SET query = ?, language = ?, profile = ?, view_id = ?, drop_reason 
 """
 
 
+_COMMON = (
+    "event_id, received_ms, site, day, device, language, profile, source, trust, robot, query_id,"
+    " visitor, session, drop_reason"
+)
+_OWN = {
+    "rating": "query, score, comment",
+    "answer": "question, answer, is_question",
+    "conversion": "order_id, value, currency, items, ad_id, url",
+}
+ADD_WORDS = {
+    table: f"INSERT INTO {table} ({_COMMON}, {own})"
+    f" VALUES ({', '.join('?' * (14 + own.count(',') + 1))})"
+    for table, own in _OWN.items()
+}
+
+
 def _upsert(table: str) -> str:
     key, measures = TABLES[table]
     columns = (*key, *measures)
@@ -198,6 +223,7 @@ class Intake:
         self._add_views(events, fresh)
         self._join_waiting_clicks(fresh)
         self._add_clicks(events)
+        self._add_words(events)
         self._decide_clicks()
         self._write_clicks()
         self._count_own_clicks()
@@ -217,7 +243,7 @@ class Intake:
         """Give all new results and queries of the batch their ids at once."""
         self.dictionaries.make_room()
         known = self.dictionaries.results
-        results: list[tuple[str, str]] = []
+        results: dict[tuple[str, str], str] = {}
         queries: list[str] = []
         for stored in events:
             event = stored.event
@@ -225,14 +251,15 @@ class Intake:
                 queries.append(event.query)
                 for url, _position, _module, doc_id, _title in event.impressions:
                     if (url if not doc_id else result_key(url, doc_id)) not in known:
-                        results.append((url, doc_id))
+                        results[url, doc_id] = event.site
             elif isinstance(event, Click):
-                results.append((event.url, event.doc_id))
+                if result_key(event.url, event.doc_id) not in known:
+                    results[event.url, event.doc_id] = event.site
                 if not event.query_id:
                     queries.append(event.query)
-        self.dictionaries.learn_results(
-            self.connection, [pair for pair in results if result_key(*pair) not in known]
-        )
+            elif isinstance(event, Feedback):
+                queries.append(event.query)
+        self.dictionaries.learn_results(self.connection, results)
         self.dictionaries.learn_queries(self.connection, queries)
 
     def _add_searches(self, events: Sequence[Stored]) -> list[SearchState]:
@@ -404,6 +431,36 @@ class Intake:
             self._touch_click(click)
             self._join(click, self.searches[click.query_id or b""])
             self.clicks.append(click)
+
+    def _add_words(self, events: Sequence[Stored]) -> None:
+        """Write what visitors said and did beyond searching and clicking; nothing is decided here."""
+        for event_id, event in events:
+            if not isinstance(event, Feedback | Answer | Conversion):
+                continue
+            kind, own = self._own_words(event)
+            at = self._dimensions(event)
+            common = (
+                event_id,
+                event.received_ms,
+                *at[:8],
+                query_id_bytes(event.query_id) if event.query_id else None,
+                bytes.fromhex(event.visitor) or None,
+                event.session or None,
+                self._term(event.drop_reason),
+            )
+            self.connection.execute(ADD_WORDS[kind], (*common, *own))
+            if event.drop_reason:
+                self._exclude(at, kind, event.drop_reason, 1)
+
+    def _own_words(self, event: Feedback | Answer | Conversion) -> tuple[str, tuple[object, ...]]:
+        if isinstance(event, Feedback):
+            query = self.dictionaries.queries[event.query] if event.query else None
+            return "rating", (query, event.score, event.comment or None)
+        if isinstance(event, Answer):
+            return "answer", (event.question, event.answer, event.is_question)
+        url, ad_id = event.url or None, event.ad_id or None
+        value = None if event.value is None else float(event.value)
+        return "conversion", (event.order_id, value, event.currency, event.items, ad_id, url)
 
     # -- who counts ------------------------------------------------------------------------------
 
@@ -585,8 +642,9 @@ class Intake:
 
     def _count_click(self, click: ClickState, sign: int) -> None:
         if click.reason in ("", "robot") and click.kind == "result":
+            host = self._host(click.result)
             self.deltas.add_click(
-                click.at, click.module, click.query, click.result, click.position, sign
+                click.at, click.module, click.query, click.result, host, click.position, sign
             )
         if click.reason:
             self._exclude(click.at, "click", click.reason, sign)
@@ -677,7 +735,9 @@ class Intake:
     def _dimensions(self, event: Event) -> Dimensions:
         dictionaries = self.dictionaries
         site = dictionaries.site(self.connection, event.site)
-        language, profile = ("", "") if isinstance(event, View) else (event.language, event.profile)
+        language, profile = "", ""
+        if not isinstance(event, View | Conversion):
+            language, profile = event.language, event.profile
         words = (event.device, language, profile, event.source, event.trust)
         terms = dictionaries.dimensions.get(words)
         if terms is None:
@@ -694,6 +754,13 @@ class Intake:
         if title:
             self._set_title(result, title)
         return result
+
+    def _host(self, result: int) -> int:
+        hosts = self.dictionaries.hosts
+        if result not in hosts:
+            sql = "SELECT host FROM result WHERE id = ?"
+            hosts[result] = self.connection.execute(sql, (result,)).fetchone()[0]
+        return hosts[result]
 
     def _set_title(self, result: int, title: str) -> None:
         sql = "UPDATE result SET title = ? WHERE id = ? AND title IS NULL"

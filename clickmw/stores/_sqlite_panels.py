@@ -23,8 +23,15 @@ from clickmw.stores.base import (
 _EPOCH = date(1970, 1, 1)
 
 # Filters are bound by name; one that is not asked for is null and always true.
+# "site = :site OR :site IS NULL" would keep SQLite from its indexes: the sites are listed instead.
 WHERE_SITE = """
- WHERE (:site IS NULL OR site = :site) AND day BETWEEN :first_day AND :last_day
+ WHERE site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
+   AND day BETWEEN :first_day AND :last_day
+"""
+# What a few ranked keys add up to is looked up day by day, not read from all rows of the period.
+DAYS_AND_SITES = """
+WITH RECURSIVE days (day) AS (SELECT :first_day UNION ALL SELECT day + 1 FROM days WHERE day < :last_day),
+     place (site) AS (SELECT id FROM site WHERE :site IS NULL OR id = :site),
 """
 WHERE_CUBE = (
     WHERE_SITE
@@ -74,12 +81,23 @@ SELECT query.text, searches, clicked, known, empty, clicks, impressions, positio
   FROM ranked JOIN query ON query.id = ranked.query
 """
 TOP_QUERIES = (
-    "-- One row per query, most searched first.\nWITH ranked AS ("
-    + _QUERY_SUMS
+    "-- One row per query, most searched first."
+    + DAYS_AND_SITES
+    + """ranked AS (
+  SELECT query, sum(searches) AS searches, sum(clicks) AS clicks FROM day_query
+"""
     + WHERE_SITE
-    + " GROUP BY query ORDER BY searches DESC, clicks DESC, query LIMIT :limit)"
-    + _QUERY_TEXT
-    + " ORDER BY searches DESC, clicks DESC, query.text"
+    + """ GROUP BY query ORDER BY searches DESC, clicks DESC, query LIMIT :limit
+)
+SELECT query.text, ranked.searches, sum(kept.searches_clicked), sum(kept.searches_known),
+       sum(kept.searches_empty), ranked.clicks, sum(kept.impressions), sum(kept.position_sum),
+       sum(kept.clicks_positioned)
+  FROM ranked CROSS JOIN days CROSS JOIN place
+ CROSS JOIN day_query AS kept
+         ON kept.site = place.site AND kept.day = days.day AND kept.query = ranked.query
+  JOIN query ON query.id = ranked.query
+ GROUP BY ranked.query ORDER BY ranked.searches DESC, ranked.clicks DESC, query.text
+"""
 )
 UNCLICKED_QUERIES = (
     "-- One row per query that had answers and no click, most searched first.\nWITH ranked AS ("
@@ -99,20 +117,20 @@ EMPTY_QUERIES = (
     + " ORDER BY empty DESC, query.text"
 )
 TOP_RESULTS = (
-    """
--- One row per clicked result, most clicked first; ranked over clicked days only (a partial index).
-WITH ranked AS (
+    "-- One row per clicked result, most clicked first; ranked over clicked days only (a partial index)."
+    + DAYS_AND_SITES
+    + """ranked AS (
   SELECT result, sum(clicks) AS clicks FROM day_result
 """
     + WHERE_SITE
     + """ AND clicks > 0 GROUP BY result ORDER BY clicks DESC, result LIMIT :limit
 )
-SELECT result.url, result.title, ranked.clicks, sum(day_result.impressions),
-       sum(position_sum), sum(clicks_positioned)
-  FROM ranked JOIN result ON result.id = ranked.result
-  JOIN site ON (:site IS NULL OR site.id = :site)
-  JOIN day_result ON day_result.site = site.id AND day_result.day BETWEEN :first_day AND :last_day
-   AND day_result.result = ranked.result
+SELECT result.url, result.title, ranked.clicks, sum(kept.impressions), sum(kept.position_sum),
+       sum(kept.clicks_positioned)
+  FROM ranked CROSS JOIN days CROSS JOIN place
+ CROSS JOIN day_result AS kept
+         ON kept.site = place.site AND kept.day = days.day AND kept.result = ranked.result
+  JOIN result ON result.id = ranked.result
  GROUP BY ranked.result ORDER BY ranked.clicks DESC, result.url
 """
 )

@@ -34,7 +34,8 @@ CREATE TABLE site (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, time_zon
 CREATE TABLE term (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE query (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE result (
-  id INTEGER PRIMARY KEY, url TEXT NOT NULL, doc_id TEXT NOT NULL, title TEXT, UNIQUE (url, doc_id)
+  id INTEGER PRIMARY KEY, url TEXT NOT NULL, doc_id TEXT NOT NULL, host INTEGER NOT NULL, title TEXT,
+  UNIQUE (url, doc_id)
 ) STRICT;
 INSERT INTO term (id, text) VALUES (0, '');
 
@@ -77,6 +78,27 @@ CREATE TABLE click (
 ) STRICT;
 CREATE INDEX click_key ON click (query_id, visitor);
 CREATE INDEX click_unjoined ON click (query_id) WHERE query IS NULL AND query_id IS NOT NULL;
+"""
+
+#: What all events have that are neither searches nor clicks.
+_COMMON = """
+  id INTEGER PRIMARY KEY, event_id BLOB NOT NULL, received_ms INTEGER NOT NULL, day INTEGER NOT NULL,
+  site INTEGER NOT NULL, query_id BLOB, visitor BLOB, session TEXT, device INTEGER NOT NULL,
+  robot INTEGER NOT NULL, language INTEGER NOT NULL, profile INTEGER NOT NULL, source INTEGER NOT NULL,
+  trust INTEGER NOT NULL, drop_reason INTEGER NOT NULL
+"""
+WORDS_V1 = f"""
+-- One row per rating of a search.
+CREATE TABLE rating ({_COMMON}, query INTEGER, score INTEGER, comment TEXT) STRICT;
+-- One row per question that a page answered itself.
+CREATE TABLE answer (
+  {_COMMON}, question TEXT NOT NULL, answer TEXT NOT NULL, is_question INTEGER
+) STRICT;
+-- One row per order, sign-up … that a visitor made.
+CREATE TABLE conversion (
+  {_COMMON}, order_id TEXT NOT NULL, value REAL, currency TEXT NOT NULL, items TEXT NOT NULL,
+  ad_id TEXT, url TEXT
+) STRICT;
 """
 
 INDEXES_V1 = """
@@ -159,6 +181,63 @@ SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixep
 """
 
 
+def _words_view(view: str, table: str, query: str, own: str) -> str:
+    """Return a view of *table*: what all such events have, then its own columns."""
+    return f"""
+DROP VIEW IF EXISTS {view};
+CREATE VIEW {view} AS
+SELECT lower(hex(said.event_id)) AS event_id,
+       strftime('%Y-%m-%dT%H:%M:%fZ', said.received_ms / 1000.0, 'unixepoch') AS received_at,
+       date(said.day * 86400, 'unixepoch') AS day, site.handle AS site, query.text AS query,
+       nullif(lower(hex(said.query_id)), '') AS query_id,
+       nullif(lower(hex(said.visitor)), '') AS visitor, said.session AS session,
+       device.text AS device, language.text AS language, profile.text AS profile,
+       source.text AS source, trust.text AS trust, said.drop_reason = 0 AS counted,
+       nullif(reason.text, '') AS drop_reason, said.received_ms AS received_ms, {own}
+  FROM {table} AS said
+  JOIN site ON site.id = said.site
+  LEFT JOIN search ON search.query_id = said.query_id
+  LEFT JOIN query ON query.id = {query}
+  JOIN term AS device ON device.id = said.device
+  JOIN term AS language ON language.id = said.language
+  JOIN term AS profile ON profile.id = said.profile
+  JOIN term AS source ON source.id = said.source
+  JOIN term AS trust ON trust.id = said.trust
+  JOIN term AS reason ON reason.id = said.drop_reason;
+"""
+
+
+WORDS_VIEWS = (
+    _words_view(
+        "feedback",
+        "rating",
+        "coalesce(search.query, said.query)",
+        "said.score AS score, said.comment AS comment",
+    )
+    + _words_view(
+        "answers",
+        "answer",
+        "search.query",
+        "said.question AS question, said.answer AS answer, said.is_question AS is_question",
+    )
+    + _words_view(
+        "conversions",
+        "conversion",
+        "search.query",
+        "said.order_id AS order_id, said.value AS value, said.currency AS currency,"
+        " said.items AS items, said.ad_id AS ad_id, said.url AS url",
+    )
+)
+DAILY_CLICKS = """
+DROP VIEW IF EXISTS daily_clicks;
+CREATE VIEW daily_clicks AS
+SELECT site.handle AS site, date(day_host.day * 86400, 'unixepoch') AS day, host.id AS advertiser_id,
+       host.text AS advertiser_name, host.text AS advertiser_slug, day_host.clicks AS clicks
+  FROM day_host JOIN site ON site.id = day_host.site JOIN term AS host ON host.id = day_host.host
+ WHERE day_host.clicks > 0;
+"""
+
+
 def _rollup_table(name: str) -> str:
     key, measures = TABLES[name]
     columns = [f"{column} INTEGER NOT NULL" for column in (*key, *measures)]
@@ -206,11 +285,12 @@ def _apply(connection: sqlite3.Connection) -> None:
     @migrations()
     def first_tables(database: Database) -> None:
         run_script(database.conn, TABLES_V1)
+        run_script(database.conn, WORDS_V1)
         run_script(database.conn, "".join(_rollup_table(name) for name in TABLES))
         run_script(database.conn, INDEXES_V1)
 
     migrations.apply(Database(connection))
-    run_script(connection, VIEWS)
+    run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

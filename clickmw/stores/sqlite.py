@@ -147,14 +147,13 @@ class SQLiteStore:
             connection.execute(FORGET_SEGMENT, {"segment": segment})
 
     def prune(self, before_ms: int, *, limit: int) -> int:
-        """Delete up to *limit* searches and *limit* clicks received before *before_ms*."""
+        """Delete up to *limit* rows of each kind received before *before_ms*."""
         with self._transaction(False) as connection:
             connection.execute(
                 "DELETE FROM recent_search WHERE received_ms < ?",
                 (time.time_ns() // 1_000_000 - 2 * 86_400_000 - 3_600_000,),
             )
-            deleted = _delete_oldest(connection, "search", before_ms, limit)
-            deleted += _delete_oldest(connection, "click", before_ms, limit)
+            deleted = sum(_delete_oldest(connection, table, before_ms, limit) for table in _KEYS)
             if deleted:
                 connection.execute(SET_HORIZON, {"before_ms": str(before_ms)})
             return deleted
@@ -304,13 +303,14 @@ def _write_ledger(
         connection.execute(LAST_EVENT, (max(stored.event.received_ms for stored in events),))
 
 
+_KEYS = {"search": "query_id", "click": "id", "rating": "id", "answer": "id", "conversion": "id"}
 _OLDEST = {
-    "search": "SELECT query_id, received_ms FROM search ORDER BY query_id LIMIT ?",
-    "click": "SELECT id, received_ms FROM click ORDER BY id LIMIT ?",
+    table: f"SELECT {key}, received_ms FROM {table} ORDER BY {key} LIMIT ?"  # noqa: S608
+    for table, key in _KEYS.items()
 }
 _DELETE = {
-    "search": "DELETE FROM search WHERE query_id = ?",
-    "click": "DELETE FROM click WHERE id = ?",
+    table: f"DELETE FROM {table} WHERE {key} = ?"  # noqa: S608
+    for table, key in _KEYS.items()
 }
 
 
