@@ -287,7 +287,7 @@ class Worker:
 
     def on_write(self) -> None:
         """Make sure that somebody drains in this process."""
-        if self._pid != os.getpid():
+        if not self._pid:
             self._start()
 
     def _start(self) -> None:
@@ -310,6 +310,7 @@ class Worker:
 
     def _begin_anew(self) -> None:
         """In a forked child: the parent's locks may be held, and its connection is not ours."""
+        self._pid = 0
         self._starting = threading.Lock()
         self._wake = threading.Event()
         _inherited.append(self.drain)

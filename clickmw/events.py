@@ -176,7 +176,7 @@ Event = Click | Search | View | Feedback | Answer | Conversion
 #: How far a view's own clock may be from ours: its time is part of a key that sorts by time.
 VIEW_SKEW_MS = 2 * 86_400_000
 
-_FROM_URL = str.maketrans("-_", "+/")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 _KINDS: dict[str, type[View | Feedback | Answer | Conversion]] = {
     "v": View,
     "f": Feedback,
@@ -241,4 +241,4 @@ def is_query_id(text: str) -> bool:
 @lru_cache(maxsize=1024)
 def issued_ms(query_id: str) -> int:
     """Return when *query_id* was made, in milliseconds since 1970 UTC."""
-    return int.from_bytes(a2b_base64(query_id[:8].translate(_FROM_URL)))
+    return int.from_bytes(a2b_base64(query_id[:8].encode().translate(_FROM_URL)))

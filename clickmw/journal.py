@@ -22,6 +22,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -376,10 +377,11 @@ def read_records(path: Path, start: int, *, most: int, sealed: bool) -> list[Rec
     """
     records: list[Record] = []
     events = 0
+    segment = path.stem
     for offset, line in _lines(path, start):
         if not line.endswith(b"\n") and not sealed:
             break
-        record = _read_line(path.stem, offset, line)
+        record = _read_line(segment, offset, line)
         records.append(record)
         events += len(record.events)
         if events >= most:
@@ -457,6 +459,7 @@ def _tallies(content: Mapping[str, Any], start: int) -> dict[str, int]:
     return {} if start == 0 else {name: int(count) for name, count in content.items()}
 
 
+@lru_cache(maxsize=64)
 def event_id_prefix(segment: str) -> bytes:
     """Return the first 11 bytes of the ids of all events of *segment*: its time and random part."""
     created_ms, _, random_part = segment.partition("-")

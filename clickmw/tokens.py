@@ -7,6 +7,7 @@ spelling only. Query text is never inside: the query id stands for it.
 
 from __future__ import annotations
 
+import hmac
 import re
 from binascii import b2a_base64
 from hashlib import sha256
@@ -25,8 +26,6 @@ MAX_LENGTH = 8192
 _TO_TOKEN = bytes.maketrans(b"/%?&#", b"~!*$(")
 _FROM_TOKEN = bytes.maketrans(b"~!*$(", b"/%?&#")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _ESCAPED = re.compile(r"[^A-Za-z0-9\-._:=+@/%?&#]")
 _ESCAPE = re.compile(r",([0-9A-F]+)\.")
 
@@ -43,22 +42,16 @@ class LinkTarget(NamedTuple):
 
 
 class Mac:
-    """HMAC-SHA256 (RFC 2104) with one key of at most 64 bytes, both of its pads hashed in advance.
-
-    The same as ``hmac.digest``, which sets up its key for every call: a fifth of a redirect's time.
-    """
+    """HMAC-SHA256 with one key, set up once: setting it up costs more than using it."""
 
     def __init__(self, key: bytes) -> None:
-        block = key.ljust(64, b"\0")
-        self._inner = sha256(block.translate(_INNER_PAD))
-        self._outer = sha256(block.translate(_OUTER_PAD))
+        self._keyed = hmac.new(key, digestmod=sha256)
 
     def __call__(self, payload: bytes) -> bytes:
         """Return the 22 characters that prove *payload*."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(payload)
-        outer.update(inner.digest())
-        return b2a_base64(outer.digest()[:MAC_BYTES])[:22].translate(_URL_SAFE)
+        mac = self._keyed.copy()
+        mac.update(payload)
+        return b2a_base64(mac.digest()[:MAC_BYTES])[:22].translate(_URL_SAFE)
 
 
 class LinkSigner:
