@@ -43,6 +43,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # who read our output has seen enough; click ends without a word
+            raise
         except SettingsError as error:
             _say(str(error))
             ctx.exit(USAGE)
@@ -131,20 +133,22 @@ def drain(install: Install, once: bool) -> None:
     drainer = drain_of(
         settings, lambda: store_of(settings), batch=OUTSIDE_BATCH, breath_s=0.0, first=True
     )
-    moved = _take_over(drainer)
-    if once:
-        click.echo(
-            f"{moved:,} events moved"
-            if moved is not None
-            else "another process drains this journal"
-        )
-        return
-    click.echo(f"draining {settings.journal} to {settings.store}; Ctrl+C ends")
-    with _until_interrupted():
-        while True:
-            time.sleep(PAUSE_S)
-            _drain_once(drainer)
-    drainer.close()
+    try:
+        moved = _take_over(drainer)
+        if once:
+            click.echo(_moved(moved))
+            return
+        click.echo(f"draining {settings.journal} to {settings.store}; Ctrl+C ends")
+        with _until_interrupted():
+            while True:
+                time.sleep(PAUSE_S)
+                _drain_once(drainer)
+    finally:
+        drainer.close()
+
+
+def _moved(count: int | None) -> str:
+    return "another process drains this journal" if count is None else f"{count:,} events moved"
 
 
 def _take_over(drainer: Any) -> int | None:

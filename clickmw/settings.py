@@ -186,7 +186,7 @@ def _store(value: Any) -> str:
     kind = text.partition(":")[0].partition("+")[0]
     if kind not in kinds or "://" not in text:
         hint = _did_you_mean(kind, kinds)
-        why = f"no store is called {kind!r} {hint}; there is {_listed(kinds)}"
+        why = f"no store is called {kind!r}{hint}; there is {_listed(kinds)}"
         raise _Wrong(why, "'sqlite:///clicks.db'", value)
     if kind == "sqlite" and not re.fullmatch(r"sqlite:///.*[^/]", text):
         raise _Wrong("it names no file", "'sqlite:///clicks.db' (four slashes: absolute)", value)

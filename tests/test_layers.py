@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("door", "middleware simulate terminal"),
     ("install", "demo doctor"),
     ("command line", "cli"),
+    ("start", "__main__"),
 )
 STATIONS = FLOORS[6][1].split()
 
