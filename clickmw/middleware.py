@@ -82,12 +82,17 @@ class Door:
             body = self.rewriting(environ, start_response)
             if isinstance(body, Body):
                 # The application may still be at work while its answer is read.
-                body.answer.on_end = partial(_leave, environ)
+                body.answer.on_end = partial(self._end, environ)
                 leaves = False
             return body
         finally:
             if leaves:
                 _leave(environ)
+
+    def _end(self, environ: Environ) -> None:
+        _leave(environ)
+        if not self.worker.has_threads:
+            self.worker.after_answer()
 
     def search(
         self,

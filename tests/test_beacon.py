@@ -225,3 +225,10 @@ def test_a_flood_of_views_is_answered_and_tallied(shared: Site) -> None:
     verdicts = [shared.send(view_of(link)) for _ in range(8)]
     assert verdicts.count("dropped: rate") == 3
     assert shared.rows("SELECT count(*) FROM searches WHERE NOT shared") == [(5,)]
+
+
+def test_where_no_thread_is_to_be_had_a_page_drains_when_it_has_left(private: Site) -> None:
+    private.door.worker.has_threads = False
+    private.links()
+    with sqlite3.connect(private.folder / "clicks.db") as connection:
+        assert connection.execute("SELECT query FROM searches").fetchall() == [("tax form",)]
