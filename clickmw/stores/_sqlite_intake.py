@@ -48,7 +48,10 @@ Shown = tuple[int, int, int]
 
 @dataclass(slots=True)
 class SearchState:
-    """One row of ``search`` while it is decided; ``touched`` once its share was taken back."""
+    """One row of ``search`` while it is decided; ``touched`` once its share was taken back.
+
+    ``showed``: whether the rollups have what the page showed.
+    """
 
     query_id: bytes
     event_id: bytes
@@ -75,6 +78,7 @@ class SearchState:
     stored: bool
     shown: list[Shown] | None = None
     touched: bool = False
+    showed: bool = False
 
     def walks(self) -> bool:
         """Tell whether the search rule applies: a visitor's own page that somebody looked at."""
@@ -84,6 +88,10 @@ class SearchState:
             and (self.activated or not self.prefetched)
             and self.reason in ("", "page", "repeat", "typing", "prefetch")
         )
+
+    def shows(self) -> bool:
+        """Tell whether what the page showed belongs into the rollups."""
+        return self.reason in SHOWN_COUNTS or self.reason == "robot"
 
     def measures(self) -> SearchMeasures:
         return SearchMeasures(self.total_hits, bool(self.clicked), self.best)
@@ -368,6 +376,7 @@ class Intake:
             viewed=page.query_id,
             stored=False,
             touched=True,
+            showed=False,
         )
 
     def _activate(self, search: SearchState) -> None:
@@ -622,6 +631,7 @@ class Intake:
         if search.touched:
             return
         search.touched = True
+        search.showed = search.shows()
         if search.first:
             self.left_owners.add(search.first)
         self._count_search(search, -1)
@@ -631,10 +641,15 @@ class Intake:
             self.deltas.add_search(search.at, search.query, search.measures(), sign)
         if search.reason:
             self._exclude(search.at, "search", search.reason, sign)
-        if search.reason in SHOWN_COUNTS or search.reason == "robot":
-            if search.shown is None:
-                search.shown = [tuple(row) for row in json.loads(search.impressions)]
-            self.deltas.add_impressions(search.at, search.query, search.shown, sign)
+
+    def _count_shown(self, search: SearchState) -> None:
+        """Add what the page showed where that changes: a click on an old page leaves it alone."""
+        if search.shows() == search.showed:
+            return
+        if search.shown is None:
+            search.shown = [tuple(row) for row in json.loads(search.impressions)]
+        sign = 1 if search.shows() else -1
+        self.deltas.add_impressions(search.at, search.query, search.shown, sign)
 
     def _touch_click(self, click: ClickState) -> None:
         click.touched = True
@@ -691,6 +706,7 @@ class Intake:
             if not search.touched:
                 continue
             self._count_search(search, 1)
+            self._count_shown(search)
             reason = self._term(search.reason)
             standing = (search.own_clicks, search.own_best, search.clicked, search.best)
             if search.stored:
