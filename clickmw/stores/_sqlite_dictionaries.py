@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from clickmw.errors import BadEvent
 from clickmw.stores.base import QUARTER_MS, StoreOptions
 from clickmw.targets import host_of
 
@@ -16,10 +17,10 @@ _MOST_CACHED = 200_000
 _CHUNK = 400
 
 _FIND_SITE = "SELECT id, time_zone FROM site WHERE handle = ?"
-_ADD_SITE = "INSERT OR IGNORE INTO site (handle, time_zone) VALUES (?, ?)"
-_ADD_TERM = "INSERT OR IGNORE INTO term (text) VALUES (?)"
-_ADD_QUERIES = "INSERT OR IGNORE INTO query (text) VALUES (?)"
-_ADD_RESULTS = "INSERT OR IGNORE INTO result (url, doc_id, host) VALUES (?, ?, ?)"
+_ADD_SITE = "INSERT INTO site (handle, time_zone) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_ADD_TERM = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
+_ADD_QUERIES = "INSERT INTO query (text) VALUES (?) ON CONFLICT DO NOTHING"
+_ADD_RESULTS = "INSERT INTO result (url, doc_id, host) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 # The joins are forced into this order: for a list of pairs SQLite would rather read the whole table.
 _FIND_QUERIES = """
 -- One row per wanted query.
@@ -75,6 +76,8 @@ class Dictionaries:
 
         *sites* says where each was seen: a path has no host of its own and is its site's.
         """
+        if not all(isinstance(url, str) for url, _ in sites):
+            raise BadEvent("a result has no address")
         missing = sorted(sites)
         hosts = [
             self.term(connection, host_of(url) or sites[url, doc_id]) for url, doc_id in missing

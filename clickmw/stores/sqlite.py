@@ -27,8 +27,6 @@ BUSY_MS = 10_000
 #: What SQLite and Python say to a value that no column can hold.
 UNSTORABLE = (
     BadEvent,
-    AttributeError,
-    KeyError,
     ValueError,
     TypeError,
     OverflowError,
