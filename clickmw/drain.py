@@ -99,8 +99,9 @@ class DrainLock:
 class Drain:
     """Move what the journal in *folder* holds into the store that *open_store* gives.
 
-    A drain that goes ``first`` (a process of its own) takes over from the site's workers. ``batch`` is the most events in one transaction; ``breath_s`` the pause after each. ``keep_days``
-    bounds the age of raw rows: they are pruned in small steps while draining.
+    A drain that goes ``first`` (a process of its own) takes over from the site's workers. ``batch``
+    is the most events in one transaction; ``breath_s`` the pause after each. ``keep_days`` bounds
+    the age of raw rows: they are pruned in small steps while draining.
     """
 
     folder: Path

@@ -132,8 +132,7 @@ class Recorder:
 
     def drop_reason(self, trust: str) -> str:
         """Return "trust" when the site does not count events of this trust."""
-        counted = self.settings.count_trust
-        return "" if counted is None or trust in counted else "trust"
+        return "" if trust in self.settings.count_trust else "trust"
 
     def record(self, *events: Event) -> bool:
         """Write *events* as one journal record; False when they could only be counted as dropped."""
