@@ -23,7 +23,9 @@ class Click(NamedTuple):
 
     ``received_ms`` is the server's clock, milliseconds since 1970 UTC. ``position`` counts from 1
     in its module's list, across pages. ``visitor`` is 16 hex digits or empty. ``drop_reason`` is
-    what was known before the journal (robot, external, stale, trust) or empty.
+    what was known before the journal (robot, external, stale, trust) or empty. ``kind`` is result,
+    ad, related (a suggestion) or source (of an answer). ``dedupe_key`` is 16 hex digits that repeats
+    of a click without a query id share; empty: never a duplicate.
     """
 
     received_ms: int
@@ -51,6 +53,7 @@ class Click(NamedTuple):
     ad_id: str = ""
     title: str = ""
     position_raw: str = ""
+    dedupe_key: str = ""
 
 
 class Shown(NamedTuple):
@@ -91,6 +94,33 @@ class Search(NamedTuple):
     prefetched: int = 0
     kind: str = "search"
     session: str = ""
+
+
+class Impression(NamedTuple):
+    """Something was shown that is no result of a recorded search; one event, however many were shown.
+
+    ``kind`` is ad_impression (an ad was served), ad_view (it was really seen) or related
+    (suggestions, whose text is the ``title``). ``dedupe_key`` as for clicks.
+    """
+
+    received_ms: int
+    site: str
+    kind: str
+    shown: tuple[Shown, ...] = ()
+    query: str = ""
+    query_id: str = ""
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = ""
+    trust: str = "keyed"
+    session: str = ""
+    language: str = ""
+    profile: str = ""
+    tag: str = ""
+    ad_id: str = ""
+    dedupe_key: str = ""
 
 
 class View(NamedTuple):
@@ -170,9 +200,10 @@ class Conversion(NamedTuple):
     session: str = ""
     ad_id: str = ""
     url: str = ""
+    dedupe_key: str = ""
 
 
-Event = Click | Search | View | Feedback | Answer | Conversion
+Event = Click | Search | Impression | View | Feedback | Answer | Conversion
 #: How far a view's own clock may be from ours: its time is part of a key that sorts by time.
 VIEW_SKEW_MS = 2 * 86_400_000
 
@@ -183,7 +214,14 @@ _KINDS: dict[str, type[View | Feedback | Answer | Conversion]] = {
     "a": Answer,
     "o": Conversion,
 }
-_LETTERS: dict[type, str] = {Search: "s"} | {kind: letter for letter, kind in _KINDS.items()}
+_LETTERS: dict[type, str] = {Search: "s", Impression: "i"} | {
+    kind: letter for letter, kind in _KINDS.items()
+}
+#: Events that say what was shown: which field has it.
+_SHOWING: dict[str, tuple[type[Search | Impression], int]] = {
+    "s": (Search, Search._fields.index("impressions")),
+    "i": (Impression, Impression._fields.index("shown")),
+}
 _QUERY_ID = re.compile(r"[A-Za-z0-9_-]{16}")
 _CLICK_HEAD = Click._fields.index("kind")
 _CLICK_TAIL = tuple(Click._field_defaults[name] for name in Click._fields[_CLICK_HEAD:])
@@ -210,11 +248,13 @@ def decode_event(fields: list[Any]) -> Event:
     if letter in _KINDS:
         kind = _KINDS[letter]
         return kind(*values[: len(kind._fields)])
-    if letter != "s":
+    if letter not in _SHOWING:
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
-    values = values[: len(Search._fields)]
-    values[4] = tuple(map(Shown._make, values[4]))
-    return Search(*values)
+    showing, shown = _SHOWING[letter]
+    values = values[: len(showing._fields)]
+    if len(values) > shown:
+        values[shown] = tuple(map(Shown._make, values[shown]))
+    return showing(*values)
 
 
 def new_query_id(now_ms: int) -> str:

@@ -63,6 +63,7 @@ class Door:
         self.routes = Routes(settings, redirect, beacon, self.journal, self.worker, self.store)
         self.rewriting = Rewriting(app, settings, self.recorder, self.signer)
         self._ours = settings.prefix + "/"
+        self._native = settings.native_paths
         self._plain = self.rewriting.plain
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -73,6 +74,8 @@ class Door:
             return body if PAGES not in environ else self.rewriting.late(environ, path, body)
         if path.startswith(self._ours):
             return self.routes(environ, start_response)
+        if self._native and self.routes.is_native(path):
+            return self.routes.protocol(environ, start_response, path[1:])
         if DOOR in environ:  # wrapped twice: the outer one has the page
             return self.app(environ, start_response)
         environ[DOOR] = place_of(environ)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from clickmw.events import Search, Shown, new_query_id
-from clickmw.queries import normal_query
 from clickmw.recorder import Recorder, now_ms
 from clickmw.settings import Settings
 from clickmw.sites import Site
@@ -101,7 +100,7 @@ class ResultPage:
         """Return the search that *listing* belongs to."""
         query = self._normal.get(listing.query)
         if query is None:
-            query = self._normal[listing.query] = self._clean(listing.query)
+            query = self._normal[listing.query] = self.recorder.clean_query(listing.query)
         key = (listing.site.handle, query)
         search = self._searches.get(key)
         if search is None:
@@ -109,11 +108,6 @@ class ResultPage:
         elif search.listing is not listing:
             search.absorb(listing)
         return search
-
-    def _clean(self, query: str) -> str:
-        for hook in self.settings.scrub:
-            query = hook(query)
-        return normal_query(query)
 
     def target(self, href: str, base: str | None = None) -> Target | None:
         """Return where *href* leads when it may be signed; else count why not."""
@@ -152,7 +146,7 @@ class ResultPage:
             return None
         search.shown.append(
             Shown(
-                f"https://{site.hosts[0]}{url}" if target.own and site.hosts else url,
+                site.absolute(url),
                 position,
                 module,
                 item,

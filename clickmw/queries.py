@@ -19,6 +19,7 @@ _CARD = re.compile(
     r"|(?:6011|64[4-9]\d|65\d\d|5[1-5]\d\d|2[2-7]\d\d|4\d\d\d)(?:[- +]?\d{4}){3}"
     r"|4\d{12})\b"  # an old Visa number
 )
+_MASKED = re.compile(r"redacted_(?:ssn|email|phone|cc)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -38,11 +39,15 @@ def mask(text: str) -> str:
 def normal_query(text: str) -> str:
     """Return the form under which *text* is counted; any text is accepted.
 
-    Masked, NFKC, case-folded, control characters and runs of white space as one space, trimmed;
-    at most 512 characters, and "" when nothing is left.
+    Masked, NFKC, case-folded (but for the words of the masks), control characters and runs of white
+    space as one space, trimmed; at most 512 characters, and "" when nothing is left.
     """
     text = mask(_SURROGATE.sub("\ufffd", text[:RAW_LIMIT]))
     text = normalize("NFKC", normalize("NFKC", text).casefold())
     text = " ".join(_CONTROL.sub(" ", text).split())
     # Masked again: full-width digits and tabs have only now become what the patterns know.
-    return mask(text).casefold()[:NORMAL_LIMIT].rstrip()
+    return _MASKED.sub(_upper, mask(text))[:NORMAL_LIMIT].rstrip()
+
+
+def _upper(word: re.Match[str]) -> str:
+    return word[0].upper()

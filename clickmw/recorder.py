@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from clickmw.events import Event, issued_ms
 from clickmw.journal import Journal, warn_once_a_minute
+from clickmw.queries import RAW_LIMIT, mask, normal_query
 from clickmw.robots import classify
 from clickmw.settings import Settings
 from clickmw.visitors import (
@@ -79,10 +80,23 @@ class Recorder:
         """Return who sent *environ*; with a query id the visitor is the one of the day it was issued."""
         agent: str = environ.get("HTTP_USER_AGENT") or ""
         device, robot, declared = classify(agent)
-        wish = self.settings.optout if opted_out(environ) else ""
-        wish = "" if wish == "ignore" else wish
+        wish = self.wish(environ)
         visitor = "" if wish else self._visitor(environ, site, agent, now_ms, query_id)
         return Client(visitor, device, robot or "", declared, wish)
+
+    def wish(self, environ: Environ) -> str:
+        """Return what is done for a visitor who asks not to be counted: "", "drop" or "anonymous"."""
+        if self.settings.optout == "ignore" or not opted_out(environ):
+            return ""
+        return self.settings.optout
+
+    def named_visitor(self, site: str, name: str, now_ms: int) -> str:
+        """Return the visitor that a sender calls *name*, for one day; "" when visitors are not told apart."""
+        if self.settings.visitor == "none":
+            return ""
+        today = now_ms // DAY_MS
+        salt = self.salts.salt(today, today=today)
+        return visitor_id(salt, site, "", name) if salt else ""
 
     def leaves_uncounted(self, environ: Environ) -> bool:
         """Tell whether clicks of this client would not count anyway: a robot, or opted out."""
@@ -129,6 +143,33 @@ class Recorder:
             return True
         address = client_address(environ, self.settings.trusted_proxies)
         return self.rate.allows(address_prefix(address), link, now_ms)
+
+    def clean_query(self, query: str) -> str:
+        """Return the normal form of what somebody typed, masked by the site's own hooks first.
+
+        A hook that fails leaves nothing of the query: what it should have masked is not known.
+        """
+        try:
+            for hook in self.settings.scrub:
+                query = hook(query)
+            return normal_query(query)
+        except Exception as error:
+            warn_once_a_minute(
+                "scrub", "clickmw: a scrub hook raised %r; the query is left out", error
+            )
+            return ""
+
+    def mask(self, text: str) -> str:
+        """Return free text of a visitor without what is personal in it, at most 2,000 characters."""
+        try:
+            for hook in self.settings.scrub:
+                text = hook(text)
+            return mask(text[:RAW_LIMIT])
+        except Exception as error:
+            warn_once_a_minute(
+                "scrub", "clickmw: a scrub hook raised %r; the text is left out", error
+            )
+            return ""
 
     def drop_reason(self, trust: str) -> str:
         """Return "trust" when the site does not count events of this trust."""

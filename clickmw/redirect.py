@@ -116,14 +116,12 @@ class Redirect:
             or ("stale" if stale else "")
             or self.recorder.drop_reason("signed")
         )
-        _, query_id, position, module_code, item, url = target
-        if url.startswith("/") and site.hosts:
-            url = f"https://{site.hosts[0]}{url}"
+        _, query_id, position, module_code, item, location = target
         self.recorder.record(
             Click(
                 now,
                 site.handle,
-                url,
+                site.absolute(location),
                 position,
                 module_code,
                 query_id,

@@ -14,12 +14,15 @@ from clickmw.beacon import Beacon
 from clickmw.drain import Drain, Worker
 from clickmw.errors import StoreError
 from clickmw.health import fresh_reader, read_health
-from clickmw.journal import Journal
+from clickmw.journal import Journal, warn_once_a_minute
+from clickmw.paths import PathTable
 from clickmw.redirect import Redirect
 from clickmw.settings import Settings
 from clickmw.stores.base import Reader, Store
+from clickmw.wire import Reply, Request
 
 if TYPE_CHECKING:
+    from clickmw.compat import Protocol
     from clickmw.login import ReportAccess
     from clickmw.report import Report
 
@@ -48,6 +51,7 @@ class Routes:
         self.journal = journal
         self.worker = worker
         self.store = store
+        self._protocols: PathTable[Protocol] | None = None
         self._access: ReportAccess | None = None
         self._report: Report | None = None
 
@@ -62,12 +66,56 @@ class Routes:
             return self.report(environ, start_response)
         asset = asset_of(path)
         if path != "health" and asset is None:
-            return _plain(environ, start_response, "404 Not Found", NOT_FOUND)
+            return self.protocol(environ, start_response, path)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _plain(environ, start_response, "405 Method Not Allowed", READ_ONLY)
         if asset is not None:
             return serve_asset(environ, start_response, *asset)
         return self._health(environ, start_response)
+
+    @property
+    def protocols(self) -> PathTable[Protocol]:
+        """The paths of the foreign click APIs."""
+        if self._protocols is None:
+            # Imported here: a site that only redirects never needs them.
+            from clickmw.compat import Desk, find_protocols
+
+            desk = Desk(
+                self.settings,
+                self.redirect.recorder,
+                self.redirect.signer,
+                self.open_reader,
+                self.today,
+            )
+            table: PathTable[Protocol] = PathTable()
+            for protocol in find_protocols():
+                table.add(protocol(desk), protocol.endpoints)
+            self._protocols = table
+        return self._protocols
+
+    def is_native(self, path: str) -> bool:
+        """Tell whether *path*, from the site's root, belongs to a foreign click API."""
+        return self.protocols.find(path[1:]) is not None
+
+    def protocol(
+        self, environ: Environ, start_response: StartResponse, path: str
+    ) -> Iterable[bytes]:
+        """Answer *path*, without a slash before it, in the words of the API it belongs to."""
+        found = self.protocols.find(path)
+        if found is None:
+            return _plain(environ, start_response, "404 Not Found", NOT_FOUND)
+        protocol, endpoint, names = found
+        request = Request(environ, names)
+        try:
+            reply: Reply = getattr(protocol, endpoint.answer)(request)
+        except StoreError as error:
+            warn_once_a_minute("store", "clickmw: %s", error)
+            reply = protocol.unable(request)
+        except Exception as error:
+            warn_once_a_minute("failure", "clickmw: a request to %s failed: %r", path, error)
+            self.redirect.recorder.tally("rejected.failure")
+            reply = protocol.unable(request)
+        return self._closing(reply.send(environ, start_response))
 
     @property
     def access(self) -> ReportAccess:

@@ -61,6 +61,11 @@ class Site:
     modules: Mapping[str, str] = field(default_factory=dict)
     advertisers: tuple[Advertiser, ...] = ()
 
+    def absolute(self, location: str) -> str:
+        """Return *location* with the site's first host when it is a path; without hosts as it is."""
+        own = location.startswith("/") and self.hosts
+        return f"https://{self.hosts[0]}{location}" if own else location
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:

@@ -183,3 +183,50 @@ def run_python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
         process.wait()
         for pipe in filter(None, (process.stdin, process.stdout)):
             pipe.close()
+
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CLIENTS = CHECKOUT / ".conformance"
+
+
+def _install(command: list[str], folder: Path, wanted: str) -> Path:
+    """Run *command* unless *folder* holds what is *wanted* already; without a network skip, but not in CI."""
+    note = folder / "wanted.txt"
+    if not note.exists() or note.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        if command[0] == "npm":
+            (folder / "package.json").write_text(wanted)
+        try:
+            ran = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+            )
+            trouble = ran.stderr[-500:] if ran.returncode else ""
+        except (OSError, subprocess.TimeoutExpired) as error:
+            trouble = str(error)
+        if trouble and os.environ.get("CI") == "true":
+            pytest.fail(f"{command[0]} could not install the clients: {trouble}")
+        if trouble:
+            pytest.skip(f"{command[0]} could not install the clients: {trouble}")
+        note.write_text(wanted)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def node_clients() -> Path:
+    """A folder whose ``node_modules`` has the packages of ``tests/conformance/package.json``."""
+    wanted = (CHECKOUT / "tests" / "conformance" / "package.json").read_text()
+    command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
+    return _install(command, CLIENTS / "node", wanted)
+
+
+@pytest.fixture(scope="session")
+def python_client() -> Callable[[str], Path]:
+    """Install one Python package (``"mcp==1.30.0"``) into a folder of its own, for PYTHONPATH."""
+
+    def install(requirement: str) -> Path:
+        folder = CLIENTS / requirement.replace("=", "-")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", ".", requirement]
+        return _install(command, folder, requirement)
+
+    return install

@@ -18,13 +18,13 @@ PACKAGE = CHECKOUT / "clickmw"
 FLOORS: tuple[tuple[str, str], ...] = (
     (
         "ground",
-        "caches errors forks html_grammar module_codes queries robots tables targets charts",
+        "buckets caches errors forks html_grammar module_codes paths queries robots tables targets charts",
     ),
-    ("values", "events rates scanner sites tokens visitors wording"),
+    ("values", "events rates scanner sites tokens visitors wire wording"),
     ("contracts", "settings streaming stores.base"),
     ("rules", "counting journal rollups stores stores._sqlite_dictionaries"),
     ("services", "recorder drain stores._*"),
-    ("parts", "pages login filters metrics panels pictures compat stores.* templates"),
+    ("parts", "pages login keyring filters metrics panels pictures compat stores.* templates"),
     ("stations", "rewrite redirect beacon assets health report compat.*"),
     ("map", "routes"),
     ("door", "middleware simulate terminal"),

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any, NamedTuple, Protocol
 
 from clickmw.events import Event
+from clickmw.sites import Site
 
 #: Totals are kept by quarter hours of UTC; no time zone shifts by less.
 QUARTER_MS = 900_000
@@ -31,10 +32,13 @@ class StoreOptions:
     """What a store has to know of the settings.
 
     ``site_zones`` names the time zone of each site; other sites have ``time_zone``. With
-    ``durable`` every commit is on disk before it is reported.
+    ``durable`` every commit is on disk before it is reported. ``sites`` say whose clicks are
+    whose: their advertisers, by ad id or host.
     """
 
     dedupe_window_ms: int = 1_800_000
+    ad_dedupe_window_ms: int = 3_600_000
+    sites: tuple[Site, ...] = ()
     time_zone: str = "UTC"
     site_zones: Mapping[str, str] = field(default_factory=dict)
     durable: bool = False
@@ -174,6 +178,49 @@ class LiveRow:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class AdvertiserRow:
+    """The clicks of one day that led to one advertiser: counted clicks on its results and ads.
+
+    A host that no advertiser names is its own: ``advertiser_id`` is then a number made of the host
+    (the same in every store), name and slug are the host.
+    """
+
+    day: date
+    site: str
+    advertiser_id: int
+    advertiser_name: str
+    advertiser_slug: str
+    network_id: int | None
+    network_name: str | None
+    clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRow:
+    """One result at one position of one module, as it was shown for a query and clicked there."""
+
+    url: str
+    title: str | None
+    module_code: str
+    position: int
+    impressions: int
+    clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What is known of one query: its sums, and where its results were shown and clicked.
+
+    ``places`` are read from the ``searches_read`` most recent of its pages (also those that did not
+    count as searches of their own: their impressions count); most clicked first, then most shown.
+    """
+
+    row: QueryRow | None
+    searches_read: int
+    places: list[PlaceRow]
+
+
 class Reader(Protocol):
     """The read side of a store. Lists come most important first; ``limit`` ≥ 1."""
 
@@ -187,6 +234,20 @@ class Reader(Protocol):
     def modules(self, asked: Filter) -> list[ModuleRow]: ...
     def queries_without_clicks(self, asked: Filter, limit: int) -> list[QueryRow]: ...
     def queries_without_results(self, asked: Filter, limit: int) -> list[QueryRow]: ...
+    def daily_clicks(
+        self,
+        first_day: date,
+        last_day: date,
+        sites: Sequence[str] | None,
+        *,
+        limit: int,
+        offset: int = 0,
+    ) -> tuple[int, list[AdvertiserRow]]:
+        """Return how many rows there are, and those of one page: newest day first, then most clicks, then name, id, site."""
+
+    def explain_query(self, asked: Filter, query: str, *, searches: int) -> Explained:
+        """Return what is known of *query* (any spelling of it), from at most *searches* pages."""
+
     def live(self, limit: int) -> list[LiveRow]: ...
     def ledger(self) -> dict[str, int]: ...
     def watermarks(self) -> dict[str, tuple[int, int]]: ...
