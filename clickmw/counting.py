@@ -1,24 +1,38 @@
-"""Who counts: the duplicate rule and the search rule, as pure functions.
+"""Who counts: the duplicate rule, the search rule and whose a click is, as pure functions.
 
-Both walk events in order of (received_ms, event id) and read nothing else, so that any order of
+They walk events in order of (received_ms, event id) and read nothing else, so that any order of
 arrival, a rebuild from raw rows and every store decide alike.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
+
+#: Sources of our own pages, links and snippet; every other source is a sender of a foreign API.
+OUR_SOURCES = frozenset(("page", "template", "redirect", "beacon"))
+#: Kinds of clicks that the report counts; the others are only kept.
+COUNTED_KINDS = frozenset(("result", "ad"))
 
 SEARCH_WINDOW_MS = 30 * 60 * 1000
 TYPING_MS = 30 * 1000
 #: A click belongs to the rates of its search for a day.
 CLICK_HORIZON_MS = 24 * 60 * 60 * 1000
+#: A sender's click may come this long before its search. Source: AddSearch's client waits 2.5 seconds
+#: for more typing before it reports a search, and reports a click at once.
+EARLY_CLICK_MS = 60 * 1000
+#: An ad that is served again to the same person. Source: VTEX Ads' documentation, as the next one.
+IMPRESSION_WINDOW_MS = 60 * 1000
+#: An order that is reported again.
+ORDER_WINDOW_MS = 30 * 24 * 60 * 60 * 1000
 
 
 def decide_clicks(received_ms: Sequence[int], window_ms: int) -> list[bool]:
     """Tell which clicks of one key count; the times are sorted.
 
-    A click counts when no counted click of its key lies less than *window_ms* before it.
+    A click counts when no counted click of its key lies less than *window_ms* before it. Ads that
+    were served and orders are decided alike.
     """
     decisions: list[bool] = []
     last_counted = None
@@ -27,6 +41,31 @@ def decide_clicks(received_ms: Sequence[int], window_ms: int) -> list[bool]:
         last_counted = now if counts else last_counted
         decisions.append(counts)
     return decisions
+
+
+class Told(NamedTuple):
+    """A search that a sender reported; its clicks come without its query id."""
+
+    received_ms: int
+    query_id: bytes
+
+
+def search_of_click(click_ms: int, searches: Sequence[Told]) -> bytes | None:
+    """Return the query id of the search that a sender's click belongs to, None without one.
+
+    *searches* are those of the click's source, site, visitor and query, sorted. It is the last one
+    of the 24 hours before the click, else the first one of the minute after it.
+    """
+    after = bisect_right(searches, click_ms, key=_received_ms)
+    if after and click_ms - searches[after - 1].received_ms <= CLICK_HORIZON_MS:
+        return searches[after - 1].query_id
+    if after < len(searches) and searches[after].received_ms - click_ms <= EARLY_CLICK_MS:
+        return searches[after].query_id
+    return None
+
+
+def _received_ms(search: Told) -> int:
+    return search.received_ms
 
 
 class Walked(NamedTuple):

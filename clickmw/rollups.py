@@ -66,17 +66,18 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("site", "day", "result"),
         ("clicks", "clicks_positioned", "position_sum", "impressions"),
     ),
-    "day_host": (("site", "day", "host"), ("clicks",)),
+    "day_host": (("site", "day", "host", "ad"), ("clicks",)),
     "uncounted": (("site", "day", "kind", "reason"), ("events",)),
 }
 
 Key = tuple[int, ...]
 _BUCKET_ENDS = [last for _first, last in POSITION_BUCKETS if last is not None]
+_LAST_BUCKET = len(POSITION_BUCKETS) - 1
+_NO_BUCKET = len(POSITION_BUCKETS)
 _BUCKET_OF = [
-    0,
+    _NO_BUCKET,
     *(next(i for i, end in enumerate(_BUCKET_ENDS) if n <= end) for n in range(1, 101)),
 ]
-_LAST_BUCKET = len(POSITION_BUCKETS) - 1
 
 
 def bucket_of(position: int) -> int:
@@ -122,7 +123,8 @@ class Deltas:
             table: defaultdict(_zeros(len(measures))) for table, (_key, measures) in TABLES.items()
         }
         self._shown: defaultdict[Key, defaultdict[int, int]] = defaultdict(_no_results)
-        self._buckets: defaultdict[Key, list[int]] = defaultdict(_zeros(len(POSITION_BUCKETS)))
+        # One more than there are buckets: what was shown at an unknown position.
+        self._buckets: defaultdict[Key, list[int]] = defaultdict(_zeros(len(POSITION_BUCKETS) + 1))
 
     def rows(self, table: str) -> list[Key]:
         """Return the changes of *table* as (key …, measures …), sorted; nothing where they cancel out."""
@@ -149,7 +151,7 @@ class Deltas:
     def _settle_buckets(self) -> None:
         table = self.tables["cube_position"]
         for key, counts in self._buckets.items():
-            for bucket, count in enumerate(counts):
+            for bucket, count in enumerate(counts[:_NO_BUCKET]):
                 if count:
                     table[*key, bucket][0] += count
         self._buckets.clear()
@@ -180,9 +182,13 @@ class Deltas:
         day_query[3] += sign * empty
 
     def add_impressions(
-        self, at: Dimensions, query: int, shown: Iterable[tuple[int, int, int]], sign: int = 1
+        self,
+        at: Dimensions,
+        query: int | None,
+        shown: Iterable[tuple[int, int, int]],
+        sign: int = 1,
     ) -> None:
-        """Add the results shown on one page, each (result, position, module)."""
+        """Add what was shown on one page, each (result, position, module); position 0 is unknown."""
         results = self._shown[at.site, at.day]
         last_module, total = -1, 0
         counts: list[int] = []
@@ -199,7 +205,8 @@ class Deltas:
             total += sign
         if total and not at.robot:
             self.tables["quarter"][at.site, at.quarter][4] += total
-            self.tables["day_query"][at.site, at.day, query][7] += total
+            if query is not None:
+                self.tables["day_query"][at.site, at.day, query][7] += total
 
     def add_click(
         self,
@@ -208,10 +215,14 @@ class Deltas:
         query: int | None,
         result: int,
         host: int,
+        ad: int,
         position: int | None,
         sign: int = 1,
     ) -> None:
-        """Add one counted click, or take it back; *query* is None until its search is known."""
+        """Add one counted click, or take it back; *query* is None until its search is known.
+
+        *ad* is the term of the ad's id, 0 for a result that is none.
+        """
         placed = 1 if position else 0
         place = position or 0
         key = at.cube(module)
@@ -225,7 +236,7 @@ class Deltas:
         if at.robot:
             return
         self.tables["quarter"][at.site, at.quarter][3] += sign
-        self.tables["day_host"][at.site, at.day, host][0] += sign
+        self.tables["day_host"][at.site, at.day, host, ad][0] += sign
         _add(
             self.tables["day_result"][at.site, at.day, result],
             0,

@@ -12,7 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clickmw.counting import Decision, Walked, decide_clicks, decide_searches, first_undecided
+from clickmw.counting import (
+    CLICK_HORIZON_MS,
+    EARLY_CLICK_MS,
+    Decision,
+    Told,
+    Walked,
+    decide_clicks,
+    decide_searches,
+    first_undecided,
+    search_of_click,
+)
 from clickmw.events import Click, Search, new_query_id
 from clickmw.stores.base import Stored
 
@@ -57,6 +67,40 @@ def test_counted_clicks_are_a_window_apart_and_cover_the_rest(times: list[int]) 
     counted = [time for time, counts in zip(times, decisions, strict=True) if counts]
     assert all(later - earlier >= WINDOW for earlier, later in pairwise(counted))
     assert all(any(0 <= time - first < WINDOW for first in counted) for time in times)
+
+
+# -- whose search a click belongs to -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("searches", "found"),
+    [
+        pytest.param([], None, id="there-are-none"),
+        pytest.param([-CLICK_HORIZON_MS], 0, id="a-day-before"),
+        pytest.param([-CLICK_HORIZON_MS - 1], None, id="more-than-a-day-before"),
+        pytest.param([0], 0, id="in-the-same-millisecond"),
+        pytest.param([EARLY_CLICK_MS], 0, id="a-minute-after"),
+        pytest.param([EARLY_CLICK_MS + 1], None, id="more-than-a-minute-after"),
+        pytest.param([-2, -1, 1], 1, id="the-last-one-before"),
+        pytest.param([-CLICK_HORIZON_MS, 1], 0, id="one-a-day-before-rather-than-one-just-after"),
+        pytest.param([1, 2], 0, id="the-first-one-after"),
+    ],
+)
+def test_a_click_belongs_to_the_last_search_before_it_else_to_the_first_after_it(
+    searches: list[int], found: int | None
+) -> None:
+    told = [Told(START_MS + offset, bytes([at])) for at, offset in enumerate(searches)]
+    assert search_of_click(START_MS, told) == (None if found is None else bytes([found]))
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.binary(min_size=1, max_size=1)), unique=True))
+def test_searches_in_the_same_millisecond_are_told_apart_by_their_ids(
+    searches: list[tuple[int, bytes]],
+) -> None:
+    told = sorted(Told(START_MS + offset, query_id) for offset, query_id in searches)
+    before = [each for each in told if each.received_ms <= START_MS]
+    expected = max(before) if before else min(told, default=None)
+    assert search_of_click(START_MS, told) == (expected.query_id if expected else None)
 
 
 # -- searches ------------------------------------------------------------------------------------

@@ -336,7 +336,6 @@ def test_forgetful_dictionaries_count_the_same(
 ) -> None:
     monkeypatch.setattr("clickmw.stores._sqlite_dictionaries._MOST_CACHED", most)
     monkeypatch.setattr("clickmw.stores._sqlite_dictionaries._CHUNK", 2)
-    monkeypatch.setattr("clickmw.stores._sqlite_intake._CHUNK", 2)
     compare(seed, new_store, feed_of)
 
 
@@ -496,7 +495,7 @@ def test_what_is_added_and_taken_back_leaves_nothing(seed: int, robot: int) -> N
         steps += [
             lambda sign, m=measures: deltas.add_search(at, 7, m, sign),
             lambda sign, s=shown: deltas.add_impressions(at, 7, s, sign),
-            lambda sign, p=position: deltas.add_click(at, 1, 7, 9, 5, p, sign),
+            lambda sign, p=position: deltas.add_click(at, 1, 7, 9, 5, 0, p, sign),
             lambda sign: deltas.add_excluded(1, 20_000, 2, 3, sign),
         ]
     for sign in (1, -1):
@@ -509,5 +508,5 @@ def test_what_is_added_and_taken_back_leaves_nothing(seed: int, robot: int) -> N
 
 def test_reciprocal_ranks_are_whole_billionths() -> None:
     deltas = Deltas()
-    deltas.add_click(AT, 0, None, 9, 5, 3)
+    deltas.add_click(AT, 0, None, 9, 5, 0, 3)
     assert deltas.tables["cube"][AT.cube(0)][9] == BILLION // 3

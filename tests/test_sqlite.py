@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from clickmw.errors import SettingsError, StoreError, StoreTooNew
-from clickmw.events import Click, Search, Shown, new_query_id
+from clickmw.events import Click, Impression, Search, Shown, new_query_id
 from clickmw.stores.base import StoreOptions
 from clickmw.stores.sqlite import SQLiteStore, open_store
 
 START_MS = 1_750_000_000_000
 CLICK = Click(START_MS, "default", "https://example.org/a", 1, "BWEB")
+OLD_DATABASE = Path(__file__).parent / "databases" / "version_1.sql"
 
 
 def count(path: Path, table: str = "clicks") -> int:
@@ -110,6 +111,85 @@ def test_a_migration_that_is_interrupted_leaves_the_old_schema(
     assert count(store.path) == 0
 
 
+# -- a database of version 1 ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(store: SQLiteStore) -> SQLiteStore:
+    """A store whose file was written by schema version 1."""
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.executescript(OLD_DATABASE.read_text())
+        connection.execute("PRAGMA user_version = 1")
+    return store
+
+
+def read(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    "view", ["clicks", "searches", "impressions", "feedback", "answers", "conversions"]
+)
+def test_the_views_of_an_old_database_say_the_same_after_it_was_migrated(
+    old: SQLiteStore, view: str
+) -> None:
+    columns = ", ".join(row[1] for row in read(old.path, f"PRAGMA table_info({view})"))
+    sql = f"SELECT {columns} FROM {view} ORDER BY {columns}"
+    before = read(old.path, sql)
+    old.migrate()
+    assert before
+    assert read(old.path, sql) == before
+
+
+def test_the_clicks_of_an_old_database_keep_their_hosts(old: SQLiteStore) -> None:
+    sql = "SELECT site, day, advertiser_name, advertiser_slug, clicks FROM daily_clicks ORDER BY 3"
+    before = read(old.path, sql)
+    old.migrate()
+    assert [row[2] for row in before] == ["default", "example.org"]
+    assert read(old.path, sql) == before
+
+
+def test_a_migrated_database_is_in_order(old: SQLiteStore) -> None:
+    old.migrate()
+    assert old.check() == []
+
+
+def test_a_migrated_database_takes_what_version_1_did_not_know(
+    old: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    feed = feed_of(old, "1750000000001-00000000aa")
+    late = CLICK._replace(query_id="AZd0INwAYWJjZGVm", visitor="ab" * 8, doc_id="item")
+    feed(late._replace(received_ms=START_MS + 500))
+    assert read(old.path, "SELECT counted FROM clicks ORDER BY received_ms")[:3] == [
+        (1,),
+        (0,),
+        (0,),
+    ]
+    feed(late._replace(source="searchgov", dedupe_key="00" * 8))
+    feed(Impression(START_MS, "default", "ad_impression", (Shown("/ad", 1, "ADS"),), ad_id="ad-1"))
+    assert old.check() == []
+
+
+def test_an_old_database_stays_as_it_is_when_its_migration_is_interrupted(
+    old: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clickmw.stores import _sqlite_schema
+
+    before = read(old.path, "SELECT sql FROM sqlite_schema ORDER BY name")
+    with monkeypatch.context() as patched:
+        patched.setattr(_sqlite_schema, "VIEWS", "CREATE VIEW broken AS SELECT FROM;")
+        with pytest.raises(StoreError):
+            old.migrate()
+    assert read(old.path, "SELECT sql FROM sqlite_schema ORDER BY name") == before
+    assert read(old.path, "PRAGMA user_version") == [(1,)]
+    old.migrate()
+    assert old.check() == []
+
+
+# -- the file in use -----------------------------------------------------------------------------
+
+
 def test_a_file_deleted_while_open_is_made_again(
     store: SQLiteStore, feed_of: Callable[..., Any]
 ) -> None:
@@ -180,14 +260,22 @@ SEARCHES = (
 )
 IMPRESSIONS = (
     "query_id day site query url doc_id position module_code seen_at event_id kind label source counted"
-    " drop_reason"
+    " drop_reason received_at visitor session ad_id trust"
+)
+DAILY_CLICKS = (
+    "site day advertiser_id advertiser_name advertiser_slug clicks network_id network_name"
 )
 
 
 @pytest.mark.parametrize(
     ("view", "columns"),
-    [("clicks", CLICKS), ("searches", SEARCHES), ("impressions", IMPRESSIONS)],
-    ids=["clicks", "searches", "impressions"],
+    [
+        ("clicks", CLICKS),
+        ("searches", SEARCHES),
+        ("impressions", IMPRESSIONS),
+        ("daily_clicks", DAILY_CLICKS),
+    ],
+    ids=["clicks", "searches", "impressions", "daily_clicks"],
 )
 def test_a_public_view_begins_with_its_documented_columns(
     store: SQLiteStore, view: str, columns: str

@@ -86,6 +86,17 @@ def test_overlapping_batches_are_stored_once(
     assert store.watermarks() == {feed.segment: (500, 5)}
 
 
+def test_clicks_are_read_by_advertiser_and_by_query(
+    store: Store, feed_of: Callable[..., Any]
+) -> None:
+    feed_of(store)(CLICK._replace(query="tax", source="searchgov"), CLICK)
+    with closing(store.reader()) as reader:
+        total, rows = reader.daily_clicks(date(2025, 6, 1), date(2025, 6, 30), None, limit=9)
+        explained = reader.explain_query(DAYS, "Tax", searches=9)
+    assert (total, rows[0].advertiser_name, rows[0].clicks) == (1, "example.org", 2)
+    assert [(row.url, row.clicks) for row in explained.places] == [("https://example.org/a", 1)]
+
+
 def test_an_old_batch_does_not_move_the_watermark_back(
     store: Store, feed_of: Callable[..., Any]
 ) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from hashlib import md5
 from itertools import groupby
 from typing import Any
 
 from clickmw.counting import (
     CLICK_HORIZON_MS,
+    EARLY_CLICK_MS,
+    IMPRESSION_WINDOW_MS,
+    ORDER_WINDOW_MS,
     SEARCH_WINDOW_MS,
     Decision,
     Walked,
@@ -20,7 +24,8 @@ from clickmw.counting import (
     decide_searches,
 )
 from clickmw.rollups import BILLION, TABLES
-from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS
+from clickmw.stores._sqlite_dictionaries import advertiser_number
+from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS, StoreOptions
 
 DAY_MS = 86_400_000
 _DIMENSIONS = "site, day, {module}, device, language, profile, source, trust, robot"
@@ -36,7 +41,18 @@ _SEARCHED = """
 """
 _CLICKED = """
   FROM click JOIN term AS reason ON reason.id = click.drop_reason JOIN term AS kind ON kind.id = click.kind
- WHERE reason.text IN ('', 'robot') AND kind.text = 'result'
+ WHERE reason.text IN ('', 'robot') AND kind.text IN ('result', 'ad')
+"""
+#: Ads that were served, which are no search's results.
+_SERVED = """
+  FROM impression JOIN term AS reason ON reason.id = impression.drop_reason
+  JOIN term AS kind ON kind.id = impression.kind
+ WHERE reason.text IN ('', 'robot') AND kind.text = 'ad_impression'
+"""
+#: The host of a clicked result; one without a host of its own is its site's.
+_HOST = """
+ coalesce((SELECT nullif(host, 0) FROM result WHERE result.id = click.result),
+          (SELECT term.id FROM term JOIN site ON site.handle = term.text WHERE site.id = click.site))
 """
 _POSITION = "json_extract(shown.value, '$[1]')"
 _MODULE = "json_extract(shown.value, '$[2]')"
@@ -57,6 +73,7 @@ def _raw(table: str) -> str:
     """Return SQL that sums *table* from raw rows: one row per key, measures in their order."""
     shown = _PEOPLE.format(table="search")
     clicked = _PEOPLE.format(table="click")
+    served = _PEOPLE.format(table="impression")
     parts = {
         "cube": [
             f"SELECT {_DIMENSIONS.format(module='0')}, 1, clicked, total_hits IS NOT NULL,"
@@ -64,12 +81,16 @@ def _raw(table: str) -> str:
             f" {_RECIPROCAL.format(position='CASE WHEN clicked THEN best_position END')}, 0, 0, 0, 0, 0"
             f" {_SEARCHED}",
             f"SELECT {_DIMENSIONS.format(module=_MODULE)}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 {_SHOWN}",
+            f"SELECT {_DIMENSIONS.format(module='module')}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 {_SERVED}",
             f"SELECT {_DIMENSIONS.format(module='module')}, 0, 0, 0, 0, 0, 0, 1,"
             f" coalesce(position > 0, 0), coalesce(position, 0), {_RECIPROCAL.format(position='position')}, 0"
             f" {_CLICKED}",
         ],
         "cube_position": [
-            f"SELECT {_DIMENSIONS.format(module=_MODULE)}, {_BUCKET.format(position=_POSITION)}, 1, 0 {_SHOWN}",
+            f"SELECT {_DIMENSIONS.format(module=_MODULE)}, {_BUCKET.format(position=_POSITION)}, 1, 0 {_SHOWN}"
+            f" AND {_POSITION} > 0",
+            f"SELECT {_DIMENSIONS.format(module='module')}, {_BUCKET.format(position='position')}, 1, 0"
+            f" {_SERVED} AND position > 0",
             f"SELECT {_DIMENSIONS.format(module='module')}, {_BUCKET.format(position='position')}, 0, 1"
             f" {_CLICKED} AND position > 0",
         ],
@@ -77,23 +98,27 @@ def _raw(table: str) -> str:
             f"SELECT site, received_ms / {QUARTER_MS}, 1, clicked, coalesce(total_hits = 0, 0), 0, 0 {_SEARCHED}"
             + shown,
             f"SELECT site, received_ms / {QUARTER_MS}, 0, 0, 0, 0, 1 {_SHOWN}" + shown,
+            f"SELECT site, received_ms / {QUARTER_MS}, 0, 0, 0, 0, 1 {_SERVED}" + served,
             f"SELECT site, received_ms / {QUARTER_MS}, 0, 0, 0, 1, 0 {_CLICKED}" + clicked,
         ],
         "day_query": [
             "SELECT site, day, query, 1, clicked, total_hits IS NOT NULL, coalesce(total_hits = 0, 0), 0, 0, 0, 0"
             f" {_SEARCHED}" + shown,
             f"SELECT site, day, query, 0, 0, 0, 0, 0, 0, 0, 1 {_SHOWN}" + shown,
+            f"SELECT site, day, query, 0, 0, 0, 0, 0, 0, 0, 1 {_SERVED} AND query IS NOT NULL"
+            + served,
             "SELECT site, day, query, 0, 0, 0, 0, 1, coalesce(position > 0, 0), coalesce(position, 0), 0"
             f" {_CLICKED} AND query IS NOT NULL" + clicked,
         ],
         "day_result": [
             f"SELECT site, day, json_extract(shown.value, '$[0]'), 0, 0, 0, 1 {_SHOWN}" + shown,
+            f"SELECT site, day, result, 0, 0, 0, 1 {_SERVED}" + served,
             "SELECT site, day, result, 1, coalesce(position > 0, 0), coalesce(position, 0), 0"
             f" {_CLICKED}" + clicked,
         ],
         "day_host": [
-            f"SELECT site, day, (SELECT host FROM result WHERE result.id = click.result), 1 {_CLICKED}"
-            + clicked,
+            f"SELECT site, day, {_HOST}, (SELECT id FROM term WHERE text = coalesce(ad_id, '')), 1"
+            f" {_CLICKED}" + clicked,
         ],
         "uncounted": [
             "SELECT site, day, (SELECT id FROM term WHERE text = 'search'), drop_reason, 1"
@@ -105,6 +130,9 @@ def _raw(table: str) -> str:
                 f"  FROM {table} WHERE drop_reason <> 0"
                 for table in ("rating", "answer", "conversion")
             ),
+            # One event may have shown many things.
+            "SELECT site, day, (SELECT id FROM term WHERE text = 'impression'), drop_reason, 1"
+            "  FROM impression WHERE drop_reason <> 0 GROUP BY event_id",
         ],
     }
     key, measures = TABLES[table]
@@ -131,7 +159,7 @@ _OWN_CLICKS = f"""
   JOIN term AS kind ON kind.id = click.kind
  WHERE own.query_id IN (SELECT search.query_id UNION ALL
                         SELECT query_id FROM search AS belonging WHERE belonging.first_query_id = search.query_id)
-   AND click.drop_reason = 0 AND kind.text = 'result'
+   AND click.drop_reason = 0 AND kind.text IN ('result', 'ad')
    AND click.received_ms < own.received_ms + {CLICK_HORIZON_MS}
 """
 WRONGLY_CLICKED = f"""
@@ -152,18 +180,84 @@ SELECT site, visitor, received_ms, event_id, query_id, query.text, offset, reaso
    AND reason.text IN ('', 'page', 'repeat', 'typing')
  ORDER BY site, visitor, received_ms, event_id
 """
-ALL_KEYS = """
--- One row per click that the duplicate rule decides, key by key, in the rule's order.
-SELECT click.query_id, click.visitor, result, view_id, click.kind, click.received_ms, reason.text,
+ALL_PAGES = """
+-- One row per click that the duplicate rule decides by its page, in the rule's order.
+SELECT click.query_id, click.visitor, result, view_id, kind.text, click.received_ms, reason.text,
        coalesce(search.shared, 0)
   FROM click JOIN term AS reason ON reason.id = click.drop_reason
+  JOIN term AS kind ON kind.id = click.kind
   LEFT JOIN search ON search.query_id = click.query_id
- WHERE click.query_id IS NOT NULL AND reason.text IN ('', 'duplicate')
+ WHERE click.query_id IS NOT NULL AND NOT click.told AND dedupe_key IS NULL
+   AND reason.text IN ('', 'duplicate')
  ORDER BY 1, 2, 3, 4, 5, click.received_ms, click.event_id
+"""
+ALL_KEYS = """
+-- One row per event that the duplicate rule decides by its sender's key, in the rule's order.
+SELECT table_name, said.dedupe_key, kind, received_ms, reason.text FROM (
+  SELECT 'click' AS table_name, dedupe_key, term.text AS kind, received_ms, event_id, drop_reason
+    FROM click JOIN term ON term.id = click.kind
+  UNION ALL
+  SELECT DISTINCT 'impression', dedupe_key, term.text, received_ms, event_id, drop_reason
+    FROM impression JOIN term ON term.id = impression.kind WHERE term.text = 'ad_impression'
+  UNION ALL
+  SELECT 'conversion', dedupe_key, '', received_ms, event_id, drop_reason FROM conversion
+) AS said JOIN term AS reason ON reason.id = said.drop_reason
+ WHERE dedupe_key IS NOT NULL AND reason.text IN ('', 'duplicate')
+ ORDER BY 1, 2, 3, received_ms, event_id
+"""
+WRONGLY_KEYLESS = """
+-- One row: how many events are duplicates of nothing, having neither a key nor a page of their own.
+SELECT (SELECT count(*) FROM click JOIN term ON term.id = click.drop_reason
+         WHERE term.text = 'duplicate' AND dedupe_key IS NULL AND (query_id IS NULL OR told))
+     + (SELECT count(*) FROM impression JOIN term AS reason ON reason.id = impression.drop_reason
+          JOIN term AS kind ON kind.id = impression.kind WHERE reason.text = 'duplicate'
+           AND (dedupe_key IS NULL OR kind.text <> 'ad_impression'))
+     + (SELECT count(*) FROM conversion JOIN term ON term.id = conversion.drop_reason
+         WHERE term.text = 'duplicate' AND dedupe_key IS NULL)
+"""
+WRONGLY_NAMED = """
+-- One row: how many clicks that a sender reports on a page of ours are not its visitor's.
+SELECT count(*) FROM click JOIN search ON search.query_id = click.query_id
+  JOIN term AS source ON source.id = click.source
+ WHERE NOT click.told AND NOT search.shared AND click.visitor IS NOT search.visitor
+   AND source.text NOT IN ('page', 'template', 'redirect', 'beacon')
+"""
+_TOLD = """
+  SELECT query_id FROM search
+   WHERE told AND visitor = click.visitor AND query = click.query AND source = click.source
+     AND site = click.site AND received_ms
+"""
+WRONGLY_TOLD = f"""
+-- One row: how many clicks that name no search belong to another one than the rule says.
+SELECT count(*) FROM click WHERE told AND received_ms >= :settled_ms AND query_id IS NOT coalesce(
+  ({_TOLD} BETWEEN click.received_ms - {CLICK_HORIZON_MS} AND click.received_ms
+    ORDER BY received_ms DESC, query_id DESC LIMIT 1),
+  ({_TOLD} BETWEEN click.received_ms AND click.received_ms + {EARLY_CLICK_MS}
+    ORDER BY received_ms, query_id LIMIT 1))
+"""
+UNMARKED = """
+-- One row: how many of the searches and clicks that belong together by their words are not marked so.
+SELECT (SELECT count(*) FROM search JOIN term AS source ON source.id = search.source
+          JOIN query ON query.id = search.query
+         WHERE told <> (visitor IS NOT NULL AND query.text <> '' AND NOT shared AND viewed IS NULL
+                        AND source.text NOT IN ('page', 'template', 'redirect', 'beacon')))
+     + (SELECT count(*) FROM click JOIN term AS source ON source.id = click.source
+         WHERE told <> (visitor IS NOT NULL AND query IS NOT NULL AND (query_id IS NULL OR told)
+                        AND source.text NOT IN ('page', 'template', 'redirect', 'beacon')))
+"""
+WRONGLY_NUMBERED = """
+-- One row per clicked host with its number as an advertiser, null where it has none.
+SELECT DISTINCT term.text, number FROM day_host JOIN term ON term.id = day_host.host
+  LEFT JOIN own_advertiser ON own_advertiser.host = day_host.host
+"""
+BY_DIGEST = """
+-- One row per click that names its result by the MD5 of the URL: that, and what it stands with.
+SELECT click.doc_id, result.url, result.doc_id FROM click JOIN result ON result.id = click.result
+ WHERE by_digest
 """
 
 
-def check(connection: sqlite3.Connection, window_ms: int) -> Iterator[str]:
+def check(connection: sqlite3.Connection, options: StoreOptions) -> Iterator[str]:
     """Yield a sentence for every invariant that does not hold; nothing when all is well.
 
     Raw rows are there from the horizon on: what was pruned before it stands in the rollups only.
@@ -171,13 +265,29 @@ def check(connection: sqlite3.Connection, window_ms: int) -> Iterator[str]:
     horizon_ms = connection.execute(HORIZON).fetchone()[0]
     for table in TABLES:
         yield from _differences(connection, table, horizon_ms)
-    settled_ms = horizon_ms + SEARCH_WINDOW_MS if horizon_ms else 0
-    wrong = connection.execute(WRONGLY_CLICKED, {"settled_ms": settled_ms}).fetchone()[0]
-    if wrong:
-        yield f"{wrong} searches are wrong about having been clicked, or where"
+    settled_ms = _settled(horizon_ms, SEARCH_WINDOW_MS)
+    yield from _count(connection, WRONGLY_CLICKED, settled_ms, "searches are wrong about clicks")
     yield from _searches_out_of_rule(connection.execute(ALL_WALKS), settled_ms)
-    settled_ms = horizon_ms + window_ms if horizon_ms else 0
-    yield from _clicks_out_of_rule(connection.execute(ALL_KEYS), window_ms, settled_ms)
+    yield from _pages_out_of_rule(connection.execute(ALL_PAGES), options, horizon_ms)
+    yield from _keys_out_of_rule(connection.execute(ALL_KEYS), options, horizon_ms)
+    yield from _count(connection, WRONGLY_KEYLESS, 0, "events are duplicates of nothing")
+    yield from _count(connection, WRONGLY_NAMED, 0, "clicks are not their page's visitor's")
+    settled_ms = _settled(horizon_ms, CLICK_HORIZON_MS)
+    yield from _count(connection, WRONGLY_TOLD, settled_ms, "clicks belong to the wrong search")
+    yield from _count(connection, UNMARKED, 0, "rows are not marked as told by a sender")
+    yield from _wrong_numbers(connection)
+    yield from _wrong_results(connection)
+
+
+def _settled(horizon_ms: int, window_ms: int) -> int:
+    """Return from when on all is there that decides; 0 when nothing was ever pruned."""
+    return horizon_ms + window_ms if horizon_ms else 0
+
+
+def _count(connection: sqlite3.Connection, sql: str, settled_ms: int, what: str) -> Iterator[str]:
+    wrong = connection.execute(sql, {"settled_ms": settled_ms}).fetchone()[0]
+    if wrong:
+        yield f"{wrong} {what}"
 
 
 def _differences(connection: sqlite3.Connection, table: str, horizon_ms: int) -> Iterator[str]:
@@ -208,12 +318,13 @@ def _searches_out_of_rule(rows: Iterable[tuple[Any, ...]], settled_ms: int) -> I
                 yield f"search {row[4].hex()} stands as {row[7] or 'counted'}, the rule says {decision}"
 
 
-def _clicks_out_of_rule(
-    rows: Iterable[tuple[Any, ...]], window_ms: int, settled_ms: int
+def _pages_out_of_rule(
+    rows: Iterable[tuple[Any, ...]], options: StoreOptions, horizon_ms: int
 ) -> Iterator[str]:
     for key, group in groupby(rows, key=lambda row: row[:5]):
         clicks = list(group)
-        if clicks[0][5] < settled_ms:
+        window_ms = _window_ms("click", key[4], options)
+        if clicks[0][5] < _settled(horizon_ms, window_ms):
             continue  # what it was decided by may be pruned
         # A shared page tells nobody apart without a visitor or a view.
         nameless = key[1] is None and key[3] is None and clicks[0][7]
@@ -221,3 +332,47 @@ def _clicks_out_of_rule(
         for row, counts in zip(clicks, decisions, strict=True):
             if counts != (row[6] == ""):
                 yield f"a click of search {row[0].hex()} at {row[5]} stands as {row[6] or 'counted'}"
+
+
+def _keys_out_of_rule(
+    rows: Iterable[tuple[Any, ...]], options: StoreOptions, horizon_ms: int
+) -> Iterator[str]:
+    for (table, key, kind), group in groupby(rows, key=lambda row: row[:3]):
+        events = list(group)
+        window_ms = _window_ms(table, kind, options)
+        if events[0][3] < _settled(horizon_ms, window_ms):
+            continue  # what it was decided by may be pruned
+        decisions = decide_clicks([event[3] for event in events], window_ms)
+        for event, counts in zip(events, decisions, strict=True):
+            if counts != (event[4] == ""):
+                yield f"{table} {key.hex()} at {event[3]} stands as {event[4] or 'counted'}"
+
+
+def _window_ms(table: str, kind: str, options: StoreOptions) -> int:
+    if table == "click":
+        return options.ad_dedupe_window_ms if kind == "ad" else options.dedupe_window_ms
+    return IMPRESSION_WINDOW_MS if table == "impression" else ORDER_WINDOW_MS
+
+
+def _wrong_numbers(connection: sqlite3.Connection) -> Iterator[str]:
+    for host, number in connection.execute(WRONGLY_NUMBERED):
+        if number != advertiser_number(host):
+            yield f"the host {host} is advertiser {number} and not {advertiser_number(host)}"
+
+
+def _wrong_results(connection: sqlite3.Connection) -> Iterator[str]:
+    """Work out anew which URL each click meant that named it by an MD5 alone."""
+    clicks = connection.execute(BY_DIGEST).fetchall()
+    urls = connection.execute("SELECT url FROM result ORDER BY url") if clicks else ()
+    # In order of the alphabet https comes after http, and is the one that stays.
+    meant = {
+        md5(
+            f"{scheme}://{url.partition('://')[2]}".encode(), usedforsecurity=False
+        ).hexdigest(): url
+        for (url,) in urls
+        if url.startswith(("http://", "https://"))
+        for scheme in ("http", "https")
+    }
+    for docid, url, doc_id in clicks:
+        if (url, doc_id) != ((meant[docid], "") if docid in meant else ("", docid)):
+            yield f"a click on {docid} stands with the result {url or doc_id}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,9 +36,27 @@ SELECT result.url, result.doc_id, result.id, result.host FROM wanted
 """
 
 
+_NUMBER_HOSTS = "INSERT INTO own_advertiser (host, number) VALUES (?, ?) ON CONFLICT DO NOTHING"
+
+
 def result_key(url: str, doc_id: str) -> str:
     """Return what a result is remembered by: its URL, and its own id where it has one."""
     return f"{url}\n{doc_id}" if doc_id else url
+
+
+def advertiser_number(host: str) -> int:
+    """Return the number of *host* as an advertiser of its own: 48 bits, the first one set.
+
+    The same in every store, exact in JSON, and far from the numbers that people give.
+    """
+    return int.from_bytes(blake2b(host.encode(), digest_size=6).digest()) | 1 << 47
+
+
+def number_hosts(connection: sqlite3.Connection, hosts: Sequence[int]) -> None:
+    """Give each of *hosts* (ids of terms) its number as an advertiser."""
+    for found in look_up(connection, "SELECT id, text FROM term WHERE id IN ({})", "?", hosts):
+        rows = [(host, advertiser_number(text)) for host, text in found]
+        connection.executemany(_NUMBER_HOSTS, rows)
 
 
 class Dictionaries:
@@ -54,45 +73,67 @@ class Dictionaries:
         self.queries: dict[str, int] = {}
         self.results: dict[str, int] = {}
         self.hosts: dict[int, int] = {}
+        self.numbered: set[int] = set()
+        #: Whether URLs are known by their MD5 too; None until it was looked up.
+        self.digests: bool | None = None
         self.words: dict[int, str] = {0: ""}
         self.dimensions: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._own_hosts: dict[int, int] = {}
         self._zones: dict[int, ZoneInfo] = {}
         self._days: dict[tuple[int, int], int] = {}
 
-    def learn_queries(self, connection: sqlite3.Connection, texts: Iterable[str]) -> None:
-        """Give every query its id; afterwards ``queries`` knows them all."""
-        missing = sorted((text,) for text in set(texts) if text not in self.queries)
-        if len(self.queries) + len(missing) > _MOST_CACHED:
-            self.queries.clear()
-            missing = sorted((text,) for text in set(texts))
-        connection.executemany(_ADD_QUERIES, missing)
-        for rows in _look_up(connection, _FIND_QUERIES, "(?)", missing):
-            self.queries.update(rows)
-
-    def learn_results(
-        self, connection: sqlite3.Connection, sites: Mapping[tuple[str, str], str]
-    ) -> None:
-        """Give every (url, doc_id) its id; afterwards ``results`` knows them all.
-
-        *sites* says where each was seen: a path has no host of its own and is its site's.
-        """
-        if not all(isinstance(url, str) for url, _ in sites):
-            raise BadEvent("a result has no address")
-        missing = sorted(sites)
-        hosts = [
-            self.term(connection, host_of(url) or sites[url, doc_id]) for url, doc_id in missing
-        ]
-        rows = [(*pair, host) for pair, host in zip(missing, hosts, strict=True)]
-        connection.executemany(_ADD_RESULTS, rows)
-        for found in _look_up(connection, _FIND_RESULTS, "(?, ?)", missing):
-            self.results.update([(result_key(row[0], row[1]), row[2]) for row in found])
-            self.hosts.update([(row[2], row[3]) for row in found])
-
     def make_room(self) -> None:
-        """Keep the memory for results bounded; called before a batch looks up its own."""
+        """Keep the memory bounded: senders choose many of the words. Called before each batch."""
         if len(self.results) > _MOST_CACHED:
             self.results.clear()
             self.hosts.clear()
+        if max(len(self.terms), len(self.words), len(self.dimensions)) > _MOST_CACHED:
+            self.terms, self.words, self.dimensions = {"": 0}, {0: ""}, {}
+            self.numbered.clear()
+
+    def learn_queries(self, connection: sqlite3.Connection, texts: Iterable[str]) -> None:
+        """Give every query its id; afterwards ``queries`` knows them all."""
+        missing = sorted(text for text in set(texts) if text not in self.queries)
+        if len(self.queries) + len(missing) > _MOST_CACHED:
+            self.queries.clear()
+            missing = sorted(set(texts))
+        connection.executemany(_ADD_QUERIES, [(text,) for text in missing])
+        for rows in look_up(connection, _FIND_QUERIES, "(?)", missing):
+            self.queries.update(rows)
+
+    def learn_results(
+        self, connection: sqlite3.Connection, wanted: Iterable[tuple[str, str]]
+    ) -> None:
+        """Give every (url, doc_id) its id; afterwards ``results`` knows them all."""
+        missing = sorted(wanted)
+        if not all(isinstance(url, str) for url, _ in missing):
+            raise BadEvent("a result has no address")
+        rows = [(url, doc_id, self.term(connection, host_of(url))) for url, doc_id in missing]
+        connection.executemany(_ADD_RESULTS, rows)
+        for found in look_up(connection, _FIND_RESULTS, "(?, ?)", missing):
+            self.results.update([(result_key(row[0], row[1]), row[2]) for row in found])
+            self.hosts.update([(row[2], row[3]) for row in found])
+
+    def host(self, connection: sqlite3.Connection, result: int, site: int) -> int:
+        """Return the term of a result's host; one without (a path, an ad) is its site's."""
+        found = self.hosts.get(result)
+        if found is None:
+            row = connection.execute("SELECT host FROM result WHERE id = ?", (result,)).fetchone()
+            found = self.hosts[result] = int(row[0])
+        return found or self._own_host(connection, site)
+
+    def _own_host(self, connection: sqlite3.Connection, site: int) -> int:
+        found = self._own_hosts.get(site)
+        if found is None:
+            row = connection.execute("SELECT handle FROM site WHERE id = ?", (site,)).fetchone()
+            found = self._own_hosts[site] = self.term(connection, row[0])
+        return found
+
+    def number_hosts(self, connection: sqlite3.Connection, hosts: Iterable[int]) -> None:
+        """Give each clicked host its number as an advertiser."""
+        fresh = sorted(set(hosts) - self.numbered)
+        number_hosts(connection, fresh)
+        self.numbered.update(fresh)
 
     def term(self, connection: sqlite3.Connection, text: str) -> int:
         """Return the id of a short word; 0 for none."""
@@ -133,10 +174,11 @@ class Dictionaries:
         return found
 
 
-def _look_up(
-    connection: sqlite3.Connection, sql: str, marks: str, keys: Sequence[tuple[str, ...]]
-) -> Iterable[list[Any]]:
+def look_up(
+    connection: sqlite3.Connection, sql: str, marks: str, keys: Sequence[Any]
+) -> Iterator[list[Any]]:
+    """Yield what *sql* finds for some of *keys* at a time; its ``{}`` becomes one of *marks* for each."""
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
-        values = [value for key in chunk for value in key]
+        values = [part for key in chunk for part in key] if isinstance(chunk[0], tuple) else chunk
         yield connection.execute(sql.format(", ".join([marks] * len(chunk))), values).fetchall()

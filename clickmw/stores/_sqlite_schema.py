@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from clickmw.errors import StoreTooNew
 from clickmw.rollups import TABLES
+from clickmw.stores._sqlite_dictionaries import number_hosts
+from clickmw.stores._sqlite_queries import ADVERTISER, OWNED
 
 if TYPE_CHECKING:
     from sqlite_utils.db import Database
 
 #: ``PRAGMA user_version`` of a database that has every migration.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES_V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -105,6 +107,64 @@ INDEXES_V1 = """
 CREATE INDEX day_query_ranked ON day_query (site, day, query, searches, clicks);
 CREATE INDEX day_result_clicked ON day_result (site, day, result, clicks) WHERE clicks > 0;
 """
+DAY_HOST_V1 = (("site", "day", "host"), ("clicks",))
+
+TABLES_V2 = f"""
+-- dedupe_key: what the repeats of a click share, whatever page it was on; null: its query id says it.
+-- doc_id: the sender's own name of the result, where the result's row has another or none.
+-- told: 1 where the click names no search and its query id was found by source, visitor and query.
+-- by_digest: 1 where the click names its result by the MD5 of the URL alone (that is its doc_id).
+ALTER TABLE click ADD COLUMN dedupe_key BLOB;
+ALTER TABLE click ADD COLUMN doc_id TEXT;
+ALTER TABLE click ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE click ADD COLUMN by_digest INTEGER NOT NULL DEFAULT 0;
+-- told: 1 where a sender reported the search, so that clicks may belong to it by its words.
+ALTER TABLE search ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversion ADD COLUMN dedupe_key BLOB;
+
+-- One row per thing that was shown outside of a search; those of one event share its id.
+CREATE TABLE impression (
+  {_COMMON}, kind INTEGER NOT NULL, result INTEGER NOT NULL, label TEXT, position INTEGER NOT NULL,
+  module INTEGER NOT NULL, query INTEGER, ad_id TEXT, doc_id TEXT, dedupe_key BLOB
+) STRICT;
+
+-- The advertisers of the settings, and the hosts and ads that are theirs.
+CREATE TABLE advertiser (
+  site TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, slug TEXT NOT NULL,
+  network_id INTEGER, network_name TEXT, PRIMARY KEY (site, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE advertiser_target (
+  site TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL, advertiser INTEGER NOT NULL,
+  PRIMARY KEY (site, kind, target)
+) STRICT, WITHOUT ROWID;
+-- One row per clicked host: its number as an advertiser of its own.
+CREATE TABLE own_advertiser (host INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+
+-- MD5 of the http and the https form of each URL → a result that has it, while a site needs them.
+CREATE TABLE url_digest (digest BLOB PRIMARY KEY, result INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- A result without a host of its own is its site's, whichever site that is: 0.
+UPDATE result SET host = 0 WHERE instr(url, '://') = 0 OR url LIKE '/%';
+DROP VIEW IF EXISTS daily_clicks;
+ALTER TABLE day_host RENAME TO day_host_v1;
+"""
+INDEXES_V2 = """
+INSERT INTO day_host (site, day, host, ad, clicks) SELECT site, day, host, 0, clicks FROM day_host_v1;
+DROP TABLE day_host_v1;
+DROP INDEX click_key;
+CREATE INDEX click_key ON click (query_id, visitor, drop_reason, received_ms);
+CREATE INDEX click_repeat ON click (dedupe_key, drop_reason, received_ms) WHERE dedupe_key IS NOT NULL;
+CREATE INDEX click_told ON click (visitor, query, source, site, received_ms) WHERE told;
+CREATE INDEX click_by_digest ON click (result) WHERE by_digest;
+CREATE INDEX click_by_query ON click (query, day, site);
+CREATE INDEX click_alone ON click (query, day, site) WHERE query_id IS NULL;
+CREATE INDEX search_told ON search (visitor, query, source, site, received_ms) WHERE told;
+CREATE INDEX search_by_query ON search (query, day, site);
+CREATE INDEX conversion_repeat ON conversion (dedupe_key, drop_reason, received_ms)
+ WHERE dedupe_key IS NOT NULL;
+CREATE INDEX impression_repeat ON impression (dedupe_key, kind, drop_reason, received_ms)
+ WHERE dedupe_key IS NOT NULL;
+"""
 
 VIEWS = """
 DROP VIEW IF EXISTS clicks;
@@ -113,8 +173,8 @@ SELECT lower(hex(click.event_id)) AS event_id,
        strftime('%Y-%m-%dT%H:%M:%fZ', click.received_ms / 1000.0, 'unixepoch') AS received_at,
        date(click.day * 86400, 'unixepoch') AS day,
        site.handle AS site, query.text AS query, nullif(lower(hex(click.query_id)), '') AS query_id,
-       result.url AS url, result.title AS title, result.doc_id AS doc_id, click.position AS position,
-       module.text AS module_code, source.text AS source, trust.text AS trust,
+       result.url AS url, result.title AS title, coalesce(click.doc_id, result.doc_id) AS doc_id,
+       click.position AS position, module.text AS module_code, source.text AS source, trust.text AS trust,
        nullif(lower(hex(click.visitor)), '') AS visitor, click.session AS session, device.text AS device,
        referrer.text AS referrer_host, click.drop_reason = 0 AS counted,
        nullif(reason.text, '') AS drop_reason, kind.text AS kind, click.received_ms AS received_ms,
@@ -169,7 +229,10 @@ SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixep
        source.text AS source,
        reason.text IN ('', 'page', 'repeat', 'typing') AS counted,
        CASE WHEN reason.text IN ('page', 'repeat', 'typing') THEN NULL
-            ELSE nullif(reason.text, '') END AS drop_reason
+            ELSE nullif(reason.text, '') END AS drop_reason,
+       strftime('%Y-%m-%dT%H:%M:%fZ', search.received_ms / 1000.0, 'unixepoch') AS received_at,
+       nullif(lower(hex(search.visitor)), '') AS visitor, search.session AS session, NULL AS ad_id,
+       trust.text AS trust
   FROM search
   JOIN json_each(search.impressions) AS shown
   JOIN site ON site.id = search.site
@@ -177,7 +240,25 @@ SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixep
   JOIN result ON result.id = json_extract(shown.value, '$[0]')
   JOIN term AS module ON module.id = json_extract(shown.value, '$[2]')
   JOIN term AS source ON source.id = search.source
-  JOIN term AS reason ON reason.id = search.drop_reason;
+  JOIN term AS trust ON trust.id = search.trust
+  JOIN term AS reason ON reason.id = search.drop_reason
+UNION ALL
+SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoch'),
+       site.handle, query.text, result.url, coalesce(shown.doc_id, result.doc_id),
+       shown.position, module.text,
+       NULL, lower(hex(shown.event_id)), kind.text, shown.label,
+       source.text, shown.drop_reason = 0, nullif(reason.text, ''),
+       strftime('%Y-%m-%dT%H:%M:%fZ', shown.received_ms / 1000.0, 'unixepoch'),
+       nullif(lower(hex(shown.visitor)), ''), shown.session, shown.ad_id, trust.text
+  FROM impression AS shown
+  JOIN site ON site.id = shown.site
+  LEFT JOIN query ON query.id = shown.query
+  JOIN result ON result.id = shown.result
+  JOIN term AS kind ON kind.id = shown.kind
+  JOIN term AS module ON module.id = shown.module
+  JOIN term AS source ON source.id = shown.source
+  JOIN term AS trust ON trust.id = shown.trust
+  JOIN term AS reason ON reason.id = shown.drop_reason;
 """
 
 
@@ -228,18 +309,19 @@ WORDS_VIEWS = (
         " said.items AS items, said.ad_id AS ad_id, said.url AS url",
     )
 )
-DAILY_CLICKS = """
+DAILY_CLICKS = f"""
 DROP VIEW IF EXISTS daily_clicks;
 CREATE VIEW daily_clicks AS
-SELECT site.handle AS site, date(day_host.day * 86400, 'unixepoch') AS day, host.id AS advertiser_id,
-       host.text AS advertiser_name, host.text AS advertiser_slug, day_host.clicks AS clicks
-  FROM day_host JOIN site ON site.id = day_host.site JOIN term AS host ON host.id = day_host.host
- WHERE day_host.clicks > 0;
+SELECT site.handle AS site, date(day_host.day * 86400, 'unixepoch') AS day, {ADVERTISER},
+       sum(day_host.clicks) AS clicks,
+       advertiser.network_id AS network_id, advertiser.network_name AS network_name
+{OWNED}
+ GROUP BY day_host.site, day_host.day, 3;
 """
 
 
-def _rollup_table(name: str) -> str:
-    key, measures = TABLES[name]
+def _rollup_table(name: str, shape: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    key, measures = shape
     columns = [f"{column} INTEGER NOT NULL" for column in (*key, *measures)]
     return (
         f"CREATE TABLE {name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(key)}))"
@@ -286,8 +368,16 @@ def _apply(connection: sqlite3.Connection) -> None:
     def first_tables(database: Database) -> None:
         run_script(database.conn, TABLES_V1)
         run_script(database.conn, WORDS_V1)
-        run_script(database.conn, "".join(_rollup_table(name) for name in TABLES))
+        shapes = TABLES | {"day_host": DAY_HOST_V1}
+        run_script(database.conn, "".join(_rollup_table(*item) for item in shapes.items()))
         run_script(database.conn, INDEXES_V1)
+
+    @migrations()
+    def senders(database: Database) -> None:
+        run_script(database.conn, TABLES_V2 + _rollup_table("day_host", TABLES["day_host"]))
+        run_script(database.conn, INDEXES_V2)
+        hosts = database.conn.execute("SELECT DISTINCT host FROM day_host").fetchall()
+        number_hosts(database.conn, [host for (host,) in hosts])
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)

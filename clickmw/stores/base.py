@@ -134,7 +134,7 @@ class QueryRow:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One clicked or shown result."""
+    """One clicked or shown result; ``url`` is its own id where it has no URL."""
 
     url: str
     title: str | None
@@ -166,10 +166,14 @@ class ModuleRow:
 
 @dataclass(frozen=True, slots=True)
 class LiveRow:
-    """One event as it was stored, for the live tail; newest first. ``verdict`` is "counted" or the reason why not."""
+    """One event as it was stored, for the live tail; newest first. ``verdict`` is "counted" or the reason why not.
+
+    ``kind`` is search, click (of a result), ad_click, related_click, source_click, ad_impression,
+    ad_view, related_impression, feedback, answer or conversion. Of what was shown, the first is named.
+    """
 
     received_ms: int
-    kind: str  #: "search" or "click"
+    kind: str
     site: str
     query: str | None
     url: str | None
@@ -198,7 +202,10 @@ class AdvertiserRow:
 
 @dataclass(frozen=True, slots=True)
 class PlaceRow:
-    """One result at one position of one module, as it was shown for a query and clicked there."""
+    """One result at one position of one module, as it was shown for a query and clicked there.
+
+    ``url`` as in a :class:`ResultRow`; position 0 is one that nobody knew.
+    """
 
     url: str
     title: str | None
@@ -214,6 +221,8 @@ class Explained:
 
     ``places`` are read from the ``searches_read`` most recent of its pages (also those that did not
     count as searches of their own: their impressions count); most clicked first, then most shown.
+    Beside them stand as many of the most recent clicks that belong to no page: some senders report
+    clicks and no searches. All of a filter holds for the places, its site and days for the sums.
     """
 
     row: QueryRow | None

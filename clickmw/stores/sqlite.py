@@ -1,7 +1,7 @@
 """The SQLite store: one file that belongs to the user.
 
 ``append`` is one ``BEGIN IMMEDIATE`` transaction with rows, rollups, ledger and watermark. What it
-decides (:mod:`clickmw.stores._sqlite_intake`) and what the report reads
+decides (:mod:`clickmw.stores._sqlite_intake` and its parts) and what the report reads
 (:mod:`clickmw.stores._sqlite_panels`) stand beside this module.
 """
 
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from clickmw.errors import BadEvent, SettingsError, StoreError
+from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_dictionaries import Dictionaries
-from clickmw.stores._sqlite_intake import Intake
+from clickmw.stores._sqlite_intake import take
 from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores._sqlite_schema import SCHEMA_VERSION, is_current, migrate
 from clickmw.stores.base import Reader, Record, StoreOptions
@@ -131,7 +133,7 @@ class SQLiteStore:
             ledger, running, torn = _account(fresh, running, torn)
             events = [stored for record in fresh for stored in record.events]
             if events:
-                Intake(connection, self._dictionaries).take(events, ledger)
+                take(connection, self._dictionaries, events, ledger)
             _write_ledger(connection, ledger, events)
             if on_disk:
                 # A row that stays as it is would not be written, and then nothing would be synced.
@@ -179,7 +181,7 @@ class SQLiteStore:
     def check(self) -> list[str]:
         """Return a sentence for every invariant that does not hold."""
         with self._transaction(False) as connection:
-            return list(check(connection, self.options.dedupe_window_ms))
+            return list(check(connection, self.options))
 
     def describe(self) -> dict[str, Any]:
         """Return ``{"kind", "ok", "error"}`` for health."""
@@ -232,10 +234,21 @@ class SQLiteStore:
             for pragma in PRAGMAS.split(";"):
                 connection.execute(pragma).fetchall()
             migrate(connection)
+            self._follow_settings(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _follow_settings(self, connection: sqlite3.Connection) -> None:
+        """Write down what queries read of the settings: advertisers; and keep digests from now on."""
+        name_advertisers(connection, self.options.sites)
+        wanted = any(site.index_key for site in self.options.sites)
+        if wanted and not digests.are_kept(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                if not digests.are_kept(connection):  # another process may have been faster
+                    digests.switch_on(connection)
 
     @contextlib.contextmanager
     def _transaction(self, on_disk: bool) -> Iterator[sqlite3.Connection]:
@@ -302,7 +315,14 @@ def _write_ledger(
         connection.execute(LAST_EVENT, (max(stored.event.received_ms for stored in events),))
 
 
-_KEYS = {"search": "query_id", "click": "id", "rating": "id", "answer": "id", "conversion": "id"}
+_KEYS = {
+    "search": "query_id",
+    "click": "id",
+    "impression": "id",
+    "rating": "id",
+    "answer": "id",
+    "conversion": "id",
+}
 _OLDEST = {
     table: f"SELECT {key}, received_ms FROM {table} ORDER BY {key} LIMIT ?"  # noqa: S608
     for table, key in _KEYS.items()

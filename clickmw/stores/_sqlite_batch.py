@@ -1,0 +1,232 @@
+"""What the parts of one append share: its transaction, its searches and the sums they change."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clickmw.counting import OUR_SOURCES
+from clickmw.events import Conversion, Event, View
+from clickmw.events import Shown as ShownResult
+from clickmw.rollups import TABLES, Deltas, Dimensions, SearchMeasures
+from clickmw.stores._sqlite_dictionaries import Dictionaries, look_up, result_key
+from clickmw.stores.base import QUARTER_MS
+
+SHOWN_COUNTS = frozenset(("", "page", "repeat", "typing"))
+
+Shown = tuple[int, int, int]
+
+SEARCH_COLUMNS = (
+    "query_id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
+    " total_hits, offset, tag, kind, visitor, session, shared, prefetched, activated, drop_reason,"
+    " first_query_id, viewed, own_clicks, own_best, clicked, best_position, impressions, told"
+)
+FIND_SEARCHES = f"""
+-- One row per search of a list of query ids.
+SELECT {SEARCH_COLUMNS} FROM search WHERE query_id IN ({{}})
+"""
+
+
+@dataclass(slots=True)
+class SearchState:
+    """One row of ``search`` while it is decided; ``touched`` once its share was taken back.
+
+    ``showed``: whether the rollups have what the page showed.
+    """
+
+    query_id: bytes
+    event_id: bytes
+    received_ms: int
+    at: Dimensions
+    query: int
+    total_hits: int | None
+    offset: int
+    tag: int
+    kind: int
+    visitor: bytes | None
+    session: str | None
+    shared: int
+    prefetched: int
+    activated: int
+    reason: str
+    first: bytes | None
+    viewed: bytes | None
+    own_clicks: int
+    own_best: int | None
+    clicked: int
+    best: int | None
+    impressions: str
+    told: int
+    stored: bool
+    shown: list[Shown] | None = None
+    touched: bool = False
+    showed: bool = False
+
+    def walks(self) -> bool:
+        """Tell whether the search rule applies: a visitor's own page that somebody looked at."""
+        return bool(
+            self.visitor
+            and not self.shared
+            and (self.activated or not self.prefetched)
+            and self.reason in ("", "page", "repeat", "typing", "prefetch")
+        )
+
+    def shows(self) -> bool:
+        """Tell whether what the page showed belongs into the rollups."""
+        return self.reason in SHOWN_COUNTS or self.reason == "robot"
+
+    def measures(self) -> SearchMeasures:
+        return SearchMeasures(self.total_hits, bool(self.clicked), self.best)
+
+
+def result_of(
+    source: str, url: str, doc_id: str, query_id: str = "", ad_id: str = ""
+) -> tuple[str, str]:
+    """Return the URL and the id of its own under which a result is kept.
+
+    Our pages name both, and so does a link of theirs that a sender reports. Of a sender's own
+    results it is the URL where there is one, whatever each sender calls them.
+    """
+    if source in OUR_SOURCES or query_id:
+        return url, doc_id
+    return (url, "") if url else ("", doc_id or ad_id)
+
+
+def _sent(source: str, shown: ShownResult, ad_id: str) -> ShownResult:
+    url, doc_id = result_of(source, shown.url, shown.doc_id, "", ad_id)
+    return shown._replace(url=url, doc_id=doc_id, position=max(shown.position, 0))
+
+
+def _upsert(table: str) -> str:
+    key, measures = TABLES[table]
+    columns = (*key, *measures)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET "
+        + ", ".join(f"{name} = {name} + excluded.{name}" for name in measures)
+    )
+
+
+ADD_TO_ROLLUP = {table: _upsert(table) for table in TABLES}
+
+
+@dataclass
+class Batch:
+    """One open transaction. ``searches`` are all that were read or made in it, by query id.
+
+    ``recount``: searches whose clicks are counted anew; ``left_owners``: searches that something
+    belonged to and maybe no longer does.
+    """
+
+    connection: sqlite3.Connection
+    dictionaries: Dictionaries
+    deltas: Deltas = field(default_factory=Deltas)
+    searches: dict[bytes, SearchState] = field(default_factory=dict)
+    recount: set[bytes] = field(default_factory=set)
+    left_owners: set[bytes] = field(default_factory=set)
+    duplicates: int = 0
+
+    # -- searches ----------------------------------------------------------------------------------
+
+    def load_searches(self, query_ids: Iterable[bytes]) -> None:
+        """Read the searches of *query_ids* that are stored and not read yet."""
+        missing = sorted({query_id for query_id in query_ids if query_id not in self.searches})
+        for row in self.find(FIND_SEARCHES, missing):
+            reason = self.word(row[21])
+            at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
+            state = SearchState(*(*row[:3], at, *row[11:21], reason, *row[22:30], True))
+            self.searches[state.query_id] = state
+
+    def touch_search(self, search: SearchState) -> None:
+        """Take back what a stored search had added, once; it is counted again at the end."""
+        if search.touched:
+            return
+        search.touched = True
+        search.showed = search.shows()
+        if search.first:
+            self.left_owners.add(search.first)
+        self.count_search(search, -1)
+
+    def count_search(self, search: SearchState, sign: int) -> None:
+        """Add what *search* is worth, or take it back; what it showed is counted apart."""
+        if search.reason in ("", "robot"):
+            self.deltas.add_search(search.at, search.query, search.measures(), sign)
+        if search.reason:
+            self.exclude(search.at, "search", search.reason, sign)
+
+    def activate(self, search: SearchState) -> None:
+        """Take note that somebody looks at a page that was fetched ahead."""
+        if not search.activated:
+            self.touch_search(search)
+            search.activated = 1
+            if search.reason == "prefetch" and not search.visitor:
+                search.reason = ""
+
+    # -- texts and numbers -------------------------------------------------------------------------
+
+    def find(self, sql: str, keys: Sequence[Any], marks: str = "?") -> Iterator[Any]:
+        """Yield the rows that *sql* finds for *keys*; its ``{}`` stands for their *marks*."""
+        for rows in look_up(self.connection, sql, marks, keys):
+            yield from rows
+
+    def term(self, text: str) -> int:
+        return self.dictionaries.term(self.connection, text)
+
+    def word(self, term: int) -> str:
+        return self.dictionaries.word(self.connection, term)
+
+    def result(self, url: str, doc_id: str, title: str) -> int:
+        """Return the id of a result that was learned; a first *title* is kept."""
+        result = self.dictionaries.results[result_key(url, doc_id)]
+        if title:
+            sql = "UPDATE result SET title = ? WHERE id = ? AND title IS NULL"
+            self.connection.execute(sql, (title, result))
+        return result
+
+    def shown(
+        self, source: str, impressions: Sequence[ShownResult], ad_id: str = ""
+    ) -> list[Shown]:
+        """Return what was shown as (result, position, module); a position that is not known is 0."""
+        if source not in OUR_SOURCES:
+            impressions = [_sent(source, each, ad_id) for each in impressions]
+        results, terms = self.dictionaries.results, self.dictionaries.terms
+        shown = []
+        for url, position, module, doc_id, title in impressions:
+            result = results[url if not doc_id else result_key(url, doc_id)]
+            if title:
+                self.result(url, doc_id, title)
+            code = terms.get(module)
+            shown.append((result, position, self.term(module) if code is None else code))
+        return shown
+
+    def dimensions(self, event: Event) -> Dimensions:
+        """Return where *event* stands in the cube."""
+        dictionaries = self.dictionaries
+        site = dictionaries.site(self.connection, event.site)
+        language, profile = "", ""
+        if not isinstance(event, View | Conversion):
+            language, profile = event.language, event.profile
+        words = (event.device, language, profile, event.source, event.trust)
+        terms = dictionaries.dimensions.get(words)
+        if terms is None:
+            terms = dictionaries.dimensions[words] = tuple(map(self.term, words))
+        day = dictionaries.day(site, event.received_ms)
+        robot, quarter = int(bool(event.robot)), event.received_ms // QUARTER_MS
+        return Dimensions(*(site, day, *terms, robot, quarter))
+
+    # -- sums --------------------------------------------------------------------------------------
+
+    def exclude(self, at: Dimensions, kind: str, reason: str, sign: int) -> None:
+        """Count one event that is kept and does not count."""
+        self.deltas.add_excluded(at.site, at.day, self.term(kind), self.term(reason), sign)
+
+    def write_rollups(self) -> None:
+        """Add all changes to the rollups, and number the hosts that were clicked."""
+        for table, sql in ADD_TO_ROLLUP.items():
+            rows = self.deltas.rows(table)
+            if table == "day_host":
+                hosts = [row[2] for row in rows]
+                self.dictionaries.number_hosts(self.connection, hosts)
+            self.connection.executemany(sql, rows)
