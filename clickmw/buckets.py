@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 MOST_SENDERS = 10_000
+#: Part of a token that the rounding of a burst's many additions may seem to take too much.
+ROUNDING = 0.001
 
 
 class TokenBuckets:
@@ -17,7 +19,7 @@ class TokenBuckets:
 
     def __init__(self, rate: float, burst: float) -> None:
         self._step_s = 1 / rate
-        self._patience_s = burst / rate
+        self._patience_s = (burst + ROUNDING) / rate
         self._full_at: dict[Hashable, float] = {}
 
     def allows(self, sender: Hashable, now_s: float) -> bool:

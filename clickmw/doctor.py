@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from clickmw.compat import Protocol, find_protocols
 from clickmw.drain import pending
 from clickmw.errors import ClickMWError
 from clickmw.journal import segment_paths
+from clickmw.mcp import Mcp
 from clickmw.middleware import store_of
+from clickmw.routes import SCHEMA
 from clickmw.settings import Settings
 
 SIGNS = {"good": "✓", "bad": "✗", "note": "–"}
@@ -40,7 +43,7 @@ def examine(settings: Settings) -> list[Finding]:
         for name, value in _shown(settings)
         if settings.sources[name] != "default" and "derived" not in settings.sources[name]
     ]
-    for examination in (_secret, _journal, _space, _store, _waiting, _platform):
+    for examination in (_secret, _journal, _space, _store, _waiting, _native, _platform):
         findings += _carefully(examination, settings)
     return findings
 
@@ -156,6 +159,22 @@ def _zones(settings: Settings, kept: dict[str, str]) -> Iterator[Finding]:
                 f"the days of {handle} are kept in {zone}, the setting says {wanted}",
                 f"the old zone stays in force; set {zone} again, or start a new database",
             )
+
+
+def _native(settings: Settings) -> Iterator[Finding]:
+    """Whether the site has pages of its own there cannot be told from its settings."""
+    if not settings.native_paths:
+        return
+    answering: list[type[Protocol]] = [*find_protocols(), Mcp]
+    endpoints = [SCHEMA, *(each for one in answering for each in one.endpoints)]
+    paths = sorted(f"/{each.path}" for each in endpoints if each.operations)
+    yield Finding(
+        "native paths",
+        "note",
+        f"clickmw answers at the site's root too: {', '.join(paths)}",
+        "a page of your own at one of these is no longer reached; without native_paths all of them "
+        f"answer below {settings.prefix} only",
+    )
 
 
 def _platform(settings: Settings) -> Iterator[Finding]:

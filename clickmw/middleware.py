@@ -10,9 +10,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from clickmw.ad_urls import Ad, AdSigner, AdUrls, plain_urls
 from clickmw.beacon import Beacon
 from clickmw.drain import BREATH_S, WORKER_BATCH, Worker
-from clickmw.errors import ClickMWError
+from clickmw.errors import BadEvent, ClickMWError
 from clickmw.journal import Journal
 from clickmw.module_codes import is_module_code
 from clickmw.pages import DOOR, PAGES, Listing, PageSearch, ResultPage, place_of
@@ -52,6 +53,7 @@ class Door:
         salts = Salts(settings.journal)
         self.recorder = Recorder(settings, self.journal, salts)
         self.signer = LinkSigner(settings.secret, settings.old_secrets)
+        self.ad_signer = AdSigner(settings.secret, settings.old_secrets)
         self.store = store_of(settings)
         drain = drain_of(
             settings, lambda: store_of(settings), batch=WORKER_BATCH, breath_s=BREATH_S
@@ -63,7 +65,9 @@ class Door:
         self.routes = Routes(settings, redirect, beacon, self.journal, self.worker, self.store)
         self.rewriting = Rewriting(app, settings, self.recorder, self.signer)
         self._ours = settings.prefix + "/"
-        self._native = settings.native_paths
+        # Nearly all requests of the host are told from native ones by their beginning.
+        native = self.routes.protocols.beginnings if settings.native_paths else ()
+        self._native = tuple("/" + beginning for beginning in native)
         self._plain = self.rewriting.plain
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -74,7 +78,7 @@ class Door:
             return body if PAGES not in environ else self.rewriting.late(environ, path, body)
         if path.startswith(self._ours):
             return self.routes(environ, start_response)
-        if self._native and self.routes.is_native(path):
+        if self._native and path.lower().startswith(self._native) and self.routes.is_native(path):
             return self.routes.protocol(environ, start_response, path[1:])
         if DOOR in environ:  # wrapped twice: the outer one has the page
             return self.app(environ, start_response)
@@ -116,6 +120,33 @@ class Door:
         page = ResultPage(environ, self.settings, self.recorder, self.signer, source="template")
         environ.setdefault(PAGES, []).append(page)
         return TemplatePage(page, query, site, **listing)
+
+    def ad_urls(
+        self,
+        ad_id: str,
+        *,
+        url: str = "",
+        query: str = "",
+        position: int | None = None,
+        module: str = "",
+        site: str | None = None,
+        query_id: str | None = None,
+        environ: Environ | None = None,
+    ) -> AdUrls:
+        """Return where the beacons of an ad go; see :meth:`ClickMW.ad_urls`."""
+        environ = environ or _on_the_stack() or _serving.get() or {}
+        page = ResultPage(environ, self.settings, self.recorder, self.signer)
+        found = page.site(chosen=site)
+        if found is None:
+            return plain_urls(str(ad_id), page.prefix)
+        # What a template has may be missing, or a number.
+        url, query, module, query_id = (str(each or "") for each in (url, query, module, query_id))
+        ad = Ad(str(ad_id), found.handle, url, query, position, module, query_id)
+        try:
+            return self.ad_signer.urls(ad, page.prefix)
+        except BadEvent:
+            self.recorder.tally("unsigned.ad")
+            return plain_urls(ad.ad_id, page.prefix)
 
 
 class TemplatePage:
@@ -250,6 +281,16 @@ class ClickMW:
         """
         return self.door.search(query, **listing)
 
+    def ad_urls(self, ad_id: str, **details: Any) -> AdUrls:
+        """Return ``impression_url``, ``view_url`` and ``click_url`` of an ad, signed: paths on this host.
+
+        ``url``: where it leads; ``query``, or the ``query_id`` of a page of ``search()``: beside
+        what it is shown; ``position`` from 1; ``module``: the block of the page; ``site`` and
+        ``environ``: outside a request. Details that cannot be signed are left out and counted as
+        ``unsigned.ad``: the page goes on.
+        """
+        return self.door.ad_urls(ad_id, **details)
+
 
 def _on_the_stack() -> Environ | None:
     """Return the environ of the request that is being answered below us on the stack.
@@ -280,6 +321,8 @@ def store_of(settings: Settings) -> Store:
     zones = {site.handle: site.time_zone for site in settings.sites.all if site.time_zone}
     options = StoreOptions(
         dedupe_window_ms=settings.dedupe_window_s * 1000,
+        ad_dedupe_window_ms=settings.ad_dedupe_window_s * 1000,
+        sites=settings.sites.all,
         time_zone=settings.time_zone,
         site_zones=zones,
         durable=settings.durability == "power",

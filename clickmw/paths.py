@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 Owner = TypeVar("Owner")
@@ -28,6 +28,8 @@ class PathTable(Generic[Owner]):
     """Endpoints by path; a slash at the end of a path does not matter."""
 
     def __init__(self) -> None:
+        #: What a path of the table, in lower case, begins with: tells most other paths from them.
+        self.beginnings: tuple[str, ...] = ()
         self._exact: dict[str, tuple[Owner, Endpoint]] = {}
         self._any_case: dict[str, tuple[Owner, Endpoint]] = {}
         self._open: list[tuple[re.Pattern[str], Owner, Endpoint]] = []
@@ -35,6 +37,7 @@ class PathTable(Generic[Owner]):
     def add(self, owner: Owner, endpoints: Iterable[Endpoint]) -> None:
         """Add *endpoints* of *owner*."""
         for endpoint in endpoints:
+            self.beginnings += (endpoint.path.partition("{")[0].lower(),)
             if "{" in endpoint.path:
                 self._open.append((_pattern(endpoint), owner, endpoint))
             elif endpoint.any_case:
@@ -42,10 +45,20 @@ class PathTable(Generic[Owner]):
             else:
                 self._exact[endpoint.path] = (owner, endpoint)
 
+    def __iter__(self) -> Iterator[tuple[Owner, Endpoint]]:
+        """Yield every endpoint with its owner."""
+        yield from self._exact.values()
+        yield from self._any_case.values()
+        for _, owner, endpoint in self._open:
+            yield owner, endpoint
+
     def find(self, path: str) -> tuple[Owner, Endpoint, Mapping[str, str]] | None:
         """Return owner, endpoint and the open parts of *path*, None when nobody answers there."""
+        lowered = path.lower()
+        if not lowered.startswith(self.beginnings):
+            return None
         path = path.removesuffix("/")
-        found = self._exact.get(path) or self._any_case.get(path.lower())
+        found = self._exact.get(path) or self._any_case.get(lowered.removesuffix("/"))
         if found:
             return (*found, {})
         for pattern, owner, endpoint in self._open:

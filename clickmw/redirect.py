@@ -12,18 +12,17 @@ from typing import Any
 from urllib.parse import unquote
 
 from clickmw.errors import BadToken
-from clickmw.events import VIEW_SKEW_MS, Click, is_query_id, issued_ms
+from clickmw.events import Click, issued_ms, view_in
 from clickmw.journal import warn_once_a_minute
 from clickmw.recorder import Recorder, now_ms
 from clickmw.settings import Settings
 from clickmw.targets import host_of, problem
-from clickmw.tokens import LinkSigner, LinkTarget
+from clickmw.tokens import MAX_AGE_MS, LinkSigner, LinkTarget
 from clickmw.visitors import is_prefetch
 
 StartResponse = Callable[..., Any]
 Environ = dict[str, Any]
 
-MAX_AGE_MS = 30 * 86_400_000
 _ALWAYS = [
     ("Cache-Control", "no-store"),
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
@@ -157,15 +156,9 @@ class Redirect:
 
 
 def view_id(environ: Environ) -> str:
-    """Return the view that the snippet put on a link of a shared page: ``?v=`` and 16 characters.
-
-    A view from another day than ours is no view: its time is part of a key that sorts by time.
-    """
+    """Return the view of a shared page whose link was followed, see :func:`view_in`."""
     query: str = environ.get("QUERY_STRING", "")
-    if not query:
-        return ""
-    found = query.rpartition("v=")[2]
-    return found if is_query_id(found) and abs(issued_ms(found) - now_ms()) < VIEW_SKEW_MS else ""
+    return view_in(query, now_ms()) if query else ""
 
 
 _LENGTH_0 = ("Content-Length", "0")

@@ -351,7 +351,22 @@ def _sites(value: Any) -> Sites:
     if len(without) > 1:
         why = f"{_listed(without)} have no hosts, and only one site may be the default"
         raise _Wrong(why, 'hosts = ["www.example.org"] in all sites but one')
+    for name in ("index_key", "tracking_key"):
+        keys = [(site.handle, getattr(site, name)) for site in sites if getattr(site, name)]
+        if pair := _sharing(keys):
+            why = f"the {name} of {_listed(pair)} is the same, and it alone says whose an event is"
+            raise _Wrong(why, f"a {name} of its own for each")
     return Sites(sites)
+
+
+def _sharing(keys: list[tuple[str, str]]) -> list[str]:
+    """Return the names of the first two of *keys*, (name, key), that have the same key; else none."""
+    owners: dict[str, str] = {}
+    for name, key in keys:
+        if key in owners:
+            return [owners[key], name]
+        owners[key] = name
+    return []
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -430,6 +445,7 @@ class Settings:
         values = {name: _read(name, *found) for name, found in given.items()}
         _check_secrets(values, given)
         _check_rules(values, given)
+        _check_keys(values)
         sources = {name: given[name][1] if name in given else "default" for name in _NAMES}
         return cls(**values, sources=sources)
 
@@ -643,6 +659,20 @@ def _check_rules(values: dict[str, Any], given: _Given) -> None:
                 f"site has this handle{_did_you_mean(rule.site, handles)}. "
                 f"Write one of {_listed(handles)}."
             )
+
+
+def _check_keys(values: dict[str, Any]) -> None:
+    sites: Sites = values.get("sites", Sites())
+    keys = [("keys", one.key) for one in values.get("keys", ())]
+    keys += [
+        (f"the api_keys of {site.handle!r}", one.key) for site in sites.all for one in site.api_keys
+    ]
+    if pair := _sharing(keys):
+        where = " and in ".join(dict.fromkeys(pair))
+        raise SettingsError(
+            f"clickmw: one key stands twice in {where}, and what it opens would be "
+            "left to chance. Write a key of its own for each."
+        )
 
 
 # --- words ---------------------------------------------------------------------------------------

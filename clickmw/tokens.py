@@ -13,6 +13,7 @@ from binascii import b2a_base64
 from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from itsdangerous.signer import Signer
 
@@ -21,6 +22,8 @@ from clickmw.errors import BadToken
 MAC_BYTES = 16
 #: Longer links are refused by servers and proxies long before they reach us.
 MAX_LENGTH = 8192
+#: Of a link's page; what is older is kept, and counts no more.
+MAX_AGE_MS = 30 * 86_400_000
 
 # One character for one: they are frequent in addresses and unsafe in a path segment.
 _TO_TOKEN = bytes.maketrans(b"/%?&#", b"~!*$(")
@@ -54,20 +57,25 @@ class Mac:
         return b2a_base64(mac.digest()[:MAC_BYTES])[:22].translate(_URL_SAFE)
 
 
+def derive_keys(secret: str, old_secrets: tuple[str, ...], purpose: str) -> list[bytes]:
+    """Return one key for each secret, the newest first; what one purpose signs is nothing to another."""
+    secrets = [*old_secrets, secret]
+    keys = Signer(
+        secrets,
+        salt=f"clickmw/{purpose}/v1",
+        key_derivation="hmac",
+        digest_method=sha256,
+    )
+    return [keys.derive_key(each) for each in reversed(secrets)]
+
+
 class LinkSigner:
     """Sign with the newest secret, verify with all, derive each key once."""
 
     def __init__(
         self, secret: str, old_secrets: tuple[str, ...] = (), purpose: str = "redirect"
     ) -> None:
-        secrets = [*old_secrets, secret]
-        keys = Signer(
-            secrets,
-            salt=f"clickmw/{purpose}/v1",
-            key_derivation="hmac",
-            digest_method=sha256,
-        )
-        self._newest_first = [keys.derive_key(each) for each in reversed(secrets)]
+        self._newest_first = derive_keys(secret, old_secrets, purpose)
         self._macs = [Mac(key) for key in self._newest_first]
 
     def sign_link(self, target: LinkTarget) -> str:
@@ -89,6 +97,18 @@ class LinkSigner:
             if compare_digest(mac(raw), given):
                 return _read_payload(payload)
         raise BadToken("the signature does not match")
+
+    def find_link(self, url: str, path: str) -> LinkTarget | None:
+        """Return what *url* remembers when it is a link of ours, which begin with *path*; else None."""
+        _, found, token = url.partition(path)
+        if not found:
+            return None
+        if token.startswith("?t="):
+            token = unquote(token[3:].partition("&")[0])
+        try:
+            return self.read_link(token.partition("?")[0].partition("#")[0])
+        except BadToken:
+            return None
 
 
 def _read_payload(payload: str) -> LinkTarget:

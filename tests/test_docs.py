@@ -14,7 +14,7 @@ import click
 import pytest
 from webtest import TestApp
 
-from clickmw import ClickMW
+from clickmw import ClickMW, compat, queries, wire
 from clickmw.cli import main
 from clickmw.counting import Walked, decide_clicks, decide_searches
 from clickmw.module_codes import MODULE_CODES
@@ -30,6 +30,7 @@ PAGES = [*sorted(CHECKOUT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 NAMES = [str(page.relative_to(CHECKOUT)) for page in PAGES]
 NOTES = sorted((DOCS / "adr").glob("*.md"))
 PASSWORD = "a password of the tests"
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 
 
 def read(page: str) -> str:
@@ -96,6 +97,17 @@ def test_the_settings_file_of_the_page_can_be_read(tmp_path: Path) -> None:
     assert settings.rules[0].site == "www"
 
 
+def test_the_sites_of_the_page_have_keys_as_it_shows(tmp_path: Path) -> None:
+    path = tmp_path / "clickmw.toml"
+    path.write_text(blocks(DOCS / "reference/settings.md", "toml")[1])
+    (shop,) = Settings.load({"config": path}, environ={}).sites.all
+    given = [
+        name for name in (field.name for field in dataclasses.fields(Site)) if getattr(shop, name)
+    ]
+    missing = {"name", "time_zone", "modules"}
+    assert set(given) == {field.name for field in dataclasses.fields(Site)} - missing
+
+
 def test_the_number_of_known_module_codes_is_so() -> None:
     assert f"the {len(MODULE_CODES)} codes of Search.gov" in read("reference/settings.md")
 
@@ -152,7 +164,8 @@ def test_the_command_page_has_every_command() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_command_page_has_every_option_with_its_default(name: str) -> None:
-    said = {names(row[0])[0]: row[1] for row in tables(section("reference/cli.md", name))[0]}
+    rows = [row for table in tables(section("reference/cli.md", name)) for row in table]
+    said = {names(row[0])[0]: row[1] for row in rows}
     options = [each for each in COMMANDS[name].params if isinstance(each, click.Option)]
     assert sorted(said) == sorted(option.opts[0] for option in options)
     for option in options:
@@ -182,6 +195,18 @@ def site(tmp_path: Path) -> Iterator[TestApp]:
     site.app.door.worker.close()
 
 
+def test_the_routes_page_has_every_path_of_the_click_apis(site: TestApp) -> None:
+    rows = tables(section("reference/routes.md", "Click APIs"))[0]
+    documented = {
+        f"{method.upper()} {endpoint.path}"
+        for _, endpoint in site.app.door.routes.protocols
+        for method in endpoint.operations
+    }
+    said = {names(row[0])[0] for row in rows}
+    assert said <= documented
+    assert {route.split()[1] for route in said} == {route.split()[1] for route in documented}
+
+
 def test_every_route_of_the_page_answers(site: TestApp) -> None:
     rows = tables(read("reference/routes.md"))[0]
     routes = [names(row[0])[0].split() for row in rows if "<" not in row[0]]
@@ -197,6 +222,50 @@ def test_the_routes_page_has_every_panel(site: TestApp) -> None:
 def test_the_routes_page_has_every_field_of_health(site: TestApp) -> None:
     said = [names(row[0])[0] for row in tables(section("reference/routes.md", "Health"))[0]]
     assert said == list(site.get("/_clicks/health").json)
+
+
+# --- click APIs ----------------------------------------------------------------------------------
+
+PROTOCOLS = sorted(
+    path.stem for path in (CHECKOUT / "clickmw/compat").glob("*.py") if path.stem[0] != "_"
+)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_click_api_is_one_module_one_test_and_one_page(name: str) -> None:
+    assert (CHECKOUT / f"tests/compat/test_{name}.py").exists()
+    assert read(f"compat/{name}.md").startswith("# ")
+
+
+def test_every_page_of_a_click_api_belongs_to_a_module() -> None:
+    pages = {path.stem for path in (DOCS / "compat").glob("*.md")} - {"index"}
+    assert sorted(pages - set(PROTOCOLS)) == []
+
+
+def test_the_page_of_click_apis_has_every_source() -> None:
+    from clickmw.compat import find_protocols
+
+    text = read("compat/index.md")
+    linked = {path.removesuffix(".md") for path in LINK.findall(text) if "/" not in path}
+    assert sorted(linked) == PROTOCOLS
+    sources = {names(row[2])[0] for row in tables(text)[0] if names(row[2])}
+    reading = {"hienergy"}  # answers with numbers and takes no events in
+    assert sources == {each.name for each in find_protocols()} - reading
+
+
+def test_the_page_of_click_apis_has_the_limits() -> None:
+    limits = {row[0]: row[1] for row in tables(section("compat/index.md", "Limits"))[0]}
+    said = {
+        "body": f"{wire.BODY_LIMIT:,} bytes",
+        "query string, form": f"{wire.FIELDS_LIMIT} parameters",
+        "JSON": f"{wire.DEPTH_LIMIT} levels",
+        "URL": f"{compat.URL_LIMIT:,} characters",
+        "title": f"{compat.TITLE_LIMIT} characters",
+        "session": f"{compat.SESSION_LIMIT} characters",
+        "query": f"{queries.RAW_LIMIT:,} characters are read, {queries.NORMAL_LIMIT} kept",
+        "position": f"{compat.POSITION_LIMIT:,}",
+    }
+    assert {name: limits[name][: len(limit)] for name, limit in said.items()} == said
 
 
 # --- explanation ---------------------------------------------------------------------------------
@@ -225,8 +294,6 @@ def test_the_story_of_a_click_names_every_module() -> None:
 
 # --- all pages -----------------------------------------------------------------------------------
 
-LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
-
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub makes of a page's headings."""
@@ -253,7 +320,11 @@ def test_every_python_example_is_python(page: Path) -> None:
 
 
 def test_every_page_is_reached_from_the_index() -> None:
-    reached = {(DOCS / path.partition("#")[0]).resolve() for path in LINK.findall(read("index.md"))}
+    reached = {
+        (index.parent / path.partition("#")[0]).resolve()
+        for index in (DOCS / "index.md", DOCS / "compat" / "index.md")
+        for path in LINK.findall(index.read_text(encoding="utf-8"))
+    }
     pages = {page for page in DOCS.rglob("*.md") if page.parent != DOCS / "adr"}
     assert pages - reached == {DOCS / "index.md"}
 

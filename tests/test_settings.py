@@ -121,11 +121,13 @@ def test_the_environment_says_yes_and_no_in_three_ways(text: str, value: bool) -
 
 DESIGN_SITE = """
 secret = "at least 32 characters, and these are"
+store = "sqlite:///clicks.db"
 native_paths = true
-keys = [ { key = "k0", scope = "admin" } ]
+admin_password = "a password of the tests"
+keys = [ { key = "k0", scope = "admin" } ]      # sees every site
 
 [[sites]]
-handle = "nps.gov"
+handle = "nps.gov"            # the name of the site everywhere
 name = "National Park Service"
 hosts = ["www.nps.gov"]
 time_zone = "America/New_York"
@@ -389,6 +391,51 @@ def test_settings_never_show_what_is_secret() -> None:
 )
 def test_a_refusal_never_shows_what_is_secret(wrong: dict[str, Any]) -> None:
     assert "hidden" not in refusal(**wrong)
+
+
+@pytest.mark.parametrize("name", ["index_key", "tracking_key"])
+def test_two_sites_with_one_public_key_are_refused(name: str) -> None:
+    sites = [
+        {"handle": "a", "hosts": ["a.example"], name: "hidden-1"},
+        {"handle": "b", "hosts": ["b.example"], name: "hidden-2"},
+        {"handle": "c", name: "hidden-1"},
+    ]
+    message = refusal(sites=sites)
+    assert f"sites (keyword) cannot be used: the {name} of 'a', 'c' is the same" in message
+    assert f"Write a {name} of its own for each." in message
+    assert "hidden" not in message
+
+
+def test_sites_may_share_what_never_decides_alone() -> None:
+    site = {"hosts": ["a.example"], "access_key": "k", "index_key": "k", "tracking_key": "k"}
+    sites = load(sites=[{"handle": "a", **site}, {"handle": "b", "access_key": "k"}]).sites
+    assert [each.access_key for each in sites.all] == ["k", "k"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "of_a", "of_b", "where"),
+    [
+        (["hidden-1", "hidden-1"], [], [], "twice in keys,"),
+        (["hidden-1"], ["hidden-1"], [], "twice in keys and in the api_keys of 'a',"),
+        ([], ["hidden-1"], ["hidden-1"], "in the api_keys of 'a' and in the api_keys of 'b',"),
+        ([], ["hidden-1", "hidden-1"], [], "twice in the api_keys of 'a',"),
+    ],
+    ids=["install", "install and site", "two sites", "one site"],
+)
+def test_a_key_that_opens_two_things_is_refused(
+    keys: list[str], of_a: list[str], of_b: list[str], where: str
+) -> None:
+    def tables(texts: list[str]) -> list[dict[str, str]]:
+        scopes = ["read", "ingest"]
+        return [{"key": text, "scope": scopes[at]} for at, text in enumerate(texts)]
+
+    sites = [
+        {"handle": "a", "hosts": ["a.example"], "api_keys": tables(of_a)},
+        {"handle": "b", "api_keys": tables(of_b)},
+    ]
+    message = refusal(keys=tables(keys), sites=sites)
+    assert where in message
+    assert "hidden" not in message
 
 
 def test_settings_load_nothing_heavy() -> None:

@@ -13,13 +13,10 @@ import time
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
-from hashlib import blake2b
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import unquote
 
 from clickmw.buckets import TokenBuckets
-from clickmw.errors import BadToken
 from clickmw.events import (
     Answer,
     Click,
@@ -30,10 +27,12 @@ from clickmw.events import (
     Search,
     Shown,
     new_query_id,
+    view_in,
 )
 from clickmw.paths import Endpoint
 from clickmw.recorder import Recorder, now_ms
 from clickmw.robots import classify
+from clickmw.sameness import Sameness
 from clickmw.settings import Settings
 from clickmw.sites import Site
 from clickmw.stores.base import Reader
@@ -46,6 +45,7 @@ SESSION_LIMIT = 64  #: characters of a session id that are kept
 TITLE_LIMIT = 200
 URL_LIMIT = 2_048
 POSITION_LIMIT = 100_000
+HITS_LIMIT = 2**53
 #: A sender may make this many times ``redirect_rate`` requests a second, ten seconds' worth at once.
 SENDER_FACTOR = 10
 BURST_S = 10
@@ -77,6 +77,7 @@ class Sender(NamedTuple):
 
     ``who`` is the user, visitor or session id of the payload: what tells people apart where all
     requests come from one server. It is not kept; ``visitor`` is its hash of the day.
+    ``browser`` is the request where a browser sent it: who followed one of our links is known by it.
     """
 
     source: str
@@ -90,6 +91,7 @@ class Sender(NamedTuple):
     robot: str
     drop_reason: str
     referrer_host: str
+    browser: Environ | None = None
 
 
 class Desk:
@@ -113,8 +115,7 @@ class Desk:
         rate = SENDER_FACTOR * (settings.redirect_rate or 0)
         self._buckets = TokenBuckets(rate, BURST_S * rate) if rate else None
         self._links = settings.prefix + "/r/"
-        # Ids of users are not kept, so nobody who has the database shall be able to try them out.
-        self._dedupe_key = blake2b(settings.secret.encode(), person=b"clickmw.dedupe").digest()
+        self._same = Sameness(settings.secret)
 
     # -- may they ----------------------------------------------------------------------------------
 
@@ -128,7 +129,8 @@ class Desk:
         if behind_unnamed_proxy(environ, self.settings.trusted_proxies):
             return True
         address = client_address(environ, self.settings.trusted_proxies)
-        if self._buckets.allows((key, address_prefix(address)), time.monotonic()):
+        # Cut: what is remembered of a sender shall not grow with what it sends.
+        if self._buckets.allows((key[:64], address_prefix(address)), time.monotonic()):
             return True
         self.reject("rate")
         return False
@@ -160,31 +162,30 @@ class Desk:
         if wish == "drop":
             self.recorder.tally("opted_out")
             return None
+        is_person = not robot and not wish
         robot = robot if declared and robot else ""
         who, session = (who or session, _session(session)) if not wish else ("", "")
-        visitor = self.recorder.named_visitor(site.handle, who, now) if who else ""
-        reason = "robot" if robot else self.recorder.drop_reason(trust)
-        referrer = host_of(environ.get("HTTP_REFERER") or "")
-        referrer = "" if referrer in site.hosts else referrer[:255]
         return Sender(
-            source, site, now, trust, who, visitor, session, device, robot, reason, referrer
+            source,
+            site,
+            now,
+            trust,
+            who,
+            self.recorder.named_visitor(site.handle, who, now) if who else "",
+            session,
+            device,
+            robot,
+            "robot" if robot else self.recorder.drop_reason(trust),
+            _referrer_host(environ, site),
+            environ if is_person else None,
         )
 
     # -- what do they say --------------------------------------------------------------------------
 
     def link(self, url: str, site: Site) -> LinkTarget | None:
         """Return what *url* remembers when it is one of our own signed links of *site*, else None."""
-        _, found, token = url.partition(self._links)
-        if not found:
-            return None
-        if token.startswith("?t="):
-            token = unquote(token[3:].partition("&")[0])
-        token = token.partition("?")[0].partition("#")[0]
-        try:
-            target = self.signer.read_link(token)
-        except BadToken:
-            return None
-        return target if (target.site or "default") == site.handle else None
+        target = self.signer.find_link(url, self._links)
+        return target if target and (target.site or "default") == site.handle else None
 
     def click(
         self,
@@ -212,9 +213,11 @@ class Desk:
         repeats of this click share, when it is not (session or user, query, target).
         """
         found = self.link(url, sender.site) if url else None
-        query_id = ""
+        query_id, view_id, visitor = "", "", sender.visitor
         if found:
-            url, query_id = sender.site.absolute(found.location), found.query_id
+            query_id, view_id = found.query_id, view_in(url, sender.received_ms)
+            visitor = self._follower(sender, query_id)
+            url = sender.site.absolute(found.location)
             position = found.position if position is None else position
             module_code = module_code or found.module_code
             doc_id = doc_id or found.item
@@ -229,11 +232,11 @@ class Desk:
             sender.received_ms,
             sender.site.handle,
             url,
-            position if position is None or 0 <= position <= POSITION_LIMIT else None,
+            _within(position, POSITION_LIMIT),
             module_code,
             query_id,
             doc_id,
-            sender.visitor,
+            visitor,
             sender.device,
             sender.robot,
             sender.drop_reason,
@@ -242,7 +245,7 @@ class Desk:
             sender.referrer_host,
             None,
             kind,
-            "",
+            view_id,
             query,
             sender.session,
             language,
@@ -253,6 +256,13 @@ class Desk:
             "" if position_raw == str(position) else position_raw[:32],
             key,
         )
+
+    def _follower(self, sender: Sender, query_id: str) -> str:
+        """Return the visitor as whom the redirect knows *sender*, on the day of the page."""
+        if sender.browser is None:
+            return sender.visitor
+        site = sender.site.handle
+        return self.recorder.client(sender.browser, site, sender.received_ms, query_id).visitor
 
     def search(
         self,
@@ -273,8 +283,8 @@ class Desk:
             new_query_id(sender.received_ms),
             self.recorder.clean_query(query),
             impressions,
-            total_hits,
-            offset,
+            _within(total_hits, HITS_LIMIT),
+            _within(offset, HITS_LIMIT) or 0,
             sender.visitor,
             sender.device,
             sender.robot,
@@ -291,6 +301,7 @@ class Desk:
         self,
         sender: Sender,
         kind: type[Impression | Feedback | Answer | Conversion],
+        /,
         **own: Any,
     ) -> Event:
         """Return an event of another *kind*: what all events have from *sender*, the rest from *own*.
@@ -320,9 +331,7 @@ class Desk:
         """Return the 16 hex digits that repeats of an event share; "" without a *who*: never a duplicate."""
         if not who or not sender.who:
             return ""
-        parts = (kind, sender.source, sender.site.handle, who, *rest)
-        text = "".join(f"{len(part)} {part}" for part in parts).encode("utf-8", "replace")
-        return blake2b(text, digest_size=8, key=self._dedupe_key).hexdigest()
+        return self._same(kind, sender.source, sender.site.handle, who, *rest)
 
     def record(self, *events: Event) -> bool:
         """Write *events* as one journal record; False when they could only be counted as dropped."""
@@ -330,11 +339,18 @@ class Desk:
 
 
 def _session(text: str) -> str:
-    return (
-        text
-        if len(text) <= SESSION_LIMIT and text.isprintable()
-        else clean_text(text, SESSION_LIMIT)
-    )
+    is_clean = len(text) <= SESSION_LIMIT and text.isprintable()
+    return text if is_clean else clean_text(text, SESSION_LIMIT)
+
+
+def _referrer_host(environ: Environ, site: Site) -> str:
+    referrer = environ.get("HTTP_REFERER")
+    host = host_of(referrer) if referrer else ""
+    return "" if host in site.hosts else host[:255]
+
+
+def _within(number: int | None, limit: int) -> int | None:
+    return number if number is not None and 0 <= number <= limit else None
 
 
 @lru_cache(maxsize=1)
