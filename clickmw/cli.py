@@ -1,4 +1,4 @@
-"""The command line: ``clickmw demo``, ``serve``, ``drain``, ``report``, ``check``, ``simulate``, ``doctor``.
+"""The command line: ``clickmw demo``, ``serve``, ``drain``, ``report``, ``mcp``, ``check``, ``simulate``, ``doctor``.
 
 Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration, 3 the store cannot be reached.
 """
@@ -10,7 +10,8 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from clickmw.errors import ClickMWError, SettingsError, StoreError
 from clickmw.settings import Settings
 
 USAGE, UNREACHABLE, PROBLEM = 2, 3, 1
+CATCH_UP_S = 5.0  #: how long an agent's first answer may wait for what lies in the journal
 
 
 class Install:
@@ -99,7 +101,7 @@ def demo(port: int, visits: int, seed: int, once: bool, as_json: bool) -> None:
 @click.option("--port", default=8766, show_default=True)
 @click.pass_obj
 def serve(install: Install, host: str, port: int) -> None:
-    """Run clickmw alone: redirects, report and health for sites that are not Python.
+    """Run clickmw alone: redirects, report, health and click APIs for sites that are not Python.
 
     Example: clickmw --config clickmw.toml serve --port 8766
     """
@@ -107,7 +109,7 @@ def serve(install: Install, host: str, port: int) -> None:
     from clickmw.middleware import ClickMW
 
     settings = install.settings(needs_secret=True)
-    application = ClickMW(_nothing_here, **install.given)
+    application = ClickMW(_nothing_here, native_paths=True, **install.given)
     click.echo(f"clickmw {__version__}: http://{host}:{port}{settings.prefix}/report/")
     serve_forever(application, host, port)
 
@@ -233,10 +235,38 @@ def check(install: Install, as_json: bool) -> None:
     sys.exit(PROBLEM if problems else 0)
 
 
-def _door(install: Install) -> Any:
+@main.command()
+@click.pass_obj
+def mcp(install: Install) -> None:
+    """Answer an AI agent on standard input and output (Model Context Protocol); it reads every site.
+
+    Example: clickmw --store sqlite:///clicks.db mcp
+    """
+    from clickmw.sites import Key
+
+    # Whoever may run this may read the file: a key that nobody else learns opens all of it.
+    key = Key(key=secrets.token_urlsafe(32), scope="admin")
+    door = _door(install, key)
+    door.worker.has_threads = False  # the site's own processes drain; this one while it reads
+    with suppress(StoreError):  # what is in the store can be read all the same
+        door.worker.catch_up(CATCH_UP_S)
+    door.worker.drain.let_others()
+    server, _endpoint, _names = door.routes.protocols.find("mcp")
+    if sys.stdin.isatty():
+        _say("an agent's program runs this and speaks first; Ctrl+C ends")
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        with _until_interrupted(), redirect_stdout(sys.stderr):
+            server.converse(key.key, source, sink, door.worker.drain.let_others)
+    finally:
+        door.worker.close()
+
+
+def _door(install: Install, *keys: Any) -> Any:
     from clickmw.middleware import Door
 
     settings = install.settings()
+    settings = replace(settings, keys=(*settings.keys, *keys))
     if settings.database and not settings.database.exists() and not settings.journal.exists():
         raise StoreError(
             f"there is no database at {settings.database} and no journal beside it. "

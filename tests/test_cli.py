@@ -88,6 +88,15 @@ def test_doctor_names_a_time_zone_that_is_not_in_force(store: str, tmp_path: Pat
     assert "kept in UTC, the setting says Asia/Kathmandu" in result.output
 
 
+def test_doctor_names_the_native_paths_where_they_are_on(store: str, tmp_path: Path) -> None:
+    config = tmp_path / "clickmw.toml"
+    config.write_text("native_paths = true\n")
+    said = run("--config", str(config), "--store", store, "doctor").output
+    for path in ("/api/v1/schema", "/api/v2/click", "/mcp", "/v1/stats/{key}"):
+        assert path in said
+    assert "native paths:" not in run("--store", store, "doctor").output
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
