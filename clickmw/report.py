@@ -140,7 +140,7 @@ class Report:
         self._today = today
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = Request(environ)
+        request = Request(_escaped(environ))
         request.max_content_length = _LARGEST_FORM
         root = f"{request.root_path.rstrip('/')}{self._settings.prefix}/report"
         response = self._answer(request, quote(root, safe="/~"))
@@ -447,6 +447,14 @@ STORE_HINT = "Your site keeps working and events stay in the journal. Next step:
 
 
 # Rows as files
+
+
+def _escaped(environ: WSGIEnvironment) -> WSGIEnvironment:
+    """Return *environ* with a query string in ASCII: raw bytes that are no UTF-8 would raise later."""
+    text: str = environ.get("QUERY_STRING", "")
+    if text.isascii():
+        return environ
+    return {**environ, "QUERY_STRING": quote(text, safe=bytes(range(128)), encoding="latin-1")}
 
 
 def _question_facts(scene: Scene) -> dict[str, Any]:

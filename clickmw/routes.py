@@ -1,40 +1,72 @@
-"""Our own pages under the prefix: which path is answered by whom."""
+"""Everything that answers under the prefix: which path belongs to whom."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
-from clickmw.assets import asset_of, serve_asset
-from clickmw.beacon import Beacon
+from clickmw import endpoints
+from clickmw.assets import TYPES, asset_of, marked_name, serve_asset
+from clickmw.beacon import OPERATIONS, Beacon
 from clickmw.drain import Drain, Worker
 from clickmw.errors import StoreError
 from clickmw.health import fresh_reader, read_health
 from clickmw.journal import Journal, warn_once_a_minute
-from clickmw.paths import PathTable
+from clickmw.openapi import SchemaPage
+from clickmw.paths import Endpoint, PathTable
 from clickmw.redirect import Redirect
 from clickmw.settings import Settings
 from clickmw.stores.base import Reader, Store
 from clickmw.wire import Reply, Request
 
 if TYPE_CHECKING:
-    from clickmw.compat import Protocol
     from clickmw.login import ReportAccess
     from clickmw.report import Report
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
+#: Our own pages. ``answer`` is an attribute of :class:`Routes`: a WSGI callable. The report's pages
+#: are spelled out for the document alone, by the panels themselves.
+PAGES: tuple[Endpoint, ...] = (
+    Endpoint("r/{token}", "redirect", endpoints.FOLLOW),
+    Endpoint("e", "beacon", OPERATIONS),
+    Endpoint("report", "report", endpoints.REPORT),
+    Endpoint("report/{page}", "report", {}),
+    Endpoint("health", "health", endpoints.HEALTH),
+    *(Endpoint(name, "asset", endpoints.file_operations(name, immutable=False)) for name in TYPES),
+    *(
+        Endpoint(
+            marked_name(name, "{fingerprint}"),
+            "asset",
+            endpoints.file_operations(name, immutable=True),
+        )
+        for name in TYPES
+    ),
+)
+#: The description of everything that answers; ``answer`` is a method of :class:`SchemaPage`.
+SCHEMA = Endpoint("api/v1/schema", "schema", endpoints.SCHEMA)
+#: What :meth:`Routes.fetch` reads from inside: pages of numbers and their description.
+READ = ("api/v1/", "health", "report/")
+
 NOT_FOUND = b"There is nothing at this address.\n"
 READ_ONLY = b"This address can only be read.\n"
 
 
+class Answerer(Protocol):
+    """Who answers a path in words of its own: a foreign click API, or the document of them all."""
+
+    def unable(self, request: Request) -> Reply: ...
+
+
 class Routes:
-    """Answer everything below ``{prefix}``; the report's libraries are loaded by its first reader."""
+    """Answer everything below ``{prefix}``; libraries and protocols are loaded by the first who asks."""
 
     def __init__(
         self,
@@ -51,34 +83,33 @@ class Routes:
         self.journal = journal
         self.worker = worker
         self.store = store
-        self._protocols: PathTable[Protocol] | None = None
+        self._pages: PathTable[Routes] = PathTable()
+        self._pages.add(self, PAGES)
+        self._protocols: PathTable[Answerer] | None = None
         self._access: ReportAccess | None = None
         self._report: Report | None = None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request; ``environ["PATH_INFO"]`` begins with the prefix."""
         path = environ["PATH_INFO"][len(self.settings.prefix) + 1 :]
+        # Visitors wait for these two: they come before any table.
         if path.startswith("r/"):
             return self._closing(self.redirect(environ, start_response))
         if path == "e":
             return self._closing(self.beacon(environ, start_response))
-        if path == "report" or path.startswith("report/"):
-            return self.report(environ, start_response)
-        asset = asset_of(path)
-        if path != "health" and asset is None:
+        found = self._pages.find(path)
+        if found is None or (path.endswith("/") and path != "report/"):
             return self.protocol(environ, start_response, path)
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _plain(environ, start_response, "405 Method Not Allowed", READ_ONLY)
-        if asset is not None:
-            return serve_asset(environ, start_response, *asset)
-        return self._health(environ, start_response)
+        answer: Callable[..., Iterable[bytes]] = getattr(self, found[1].answer)
+        return answer(environ, start_response)
 
     @property
-    def protocols(self) -> PathTable[Protocol]:
-        """The paths of the foreign click APIs."""
+    def protocols(self) -> PathTable[Answerer]:
+        """The paths that answer at the site's root too: foreign click APIs, and what describes them."""
         if self._protocols is None:
             # Imported here: a site that only redirects never needs them.
             from clickmw.compat import Desk, find_protocols
+            from clickmw.mcp import Mcp
 
             desk = Desk(
                 self.settings,
@@ -87,11 +118,21 @@ class Routes:
                 self.open_reader,
                 self.today,
             )
-            table: PathTable[Protocol] = PathTable()
+            table: PathTable[Answerer] = PathTable()
             for protocol in find_protocols():
                 table.add(protocol(desk), protocol.endpoints)
+            table.add(SchemaPage(self.settings, self.endpoints), [SCHEMA])
+            table.add(Mcp(desk, self.fetch), Mcp.endpoints)
             self._protocols = table
         return self._protocols
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Yield everything that answers here, each page of the report by itself."""
+        for _, endpoint in self._pages:
+            yield endpoint
+        yield from endpoints.report_pages()
+        for _, endpoint in self.protocols:
+            yield endpoint
 
     def is_native(self, path: str) -> bool:
         """Tell whether *path*, from the site's root, belongs to a foreign click API."""
@@ -116,6 +157,25 @@ class Routes:
             self.redirect.recorder.tally("rejected.failure")
             reply = protocol.unable(request)
         return self._closing(reply.send(environ, start_response))
+
+    def fetch(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Return status and body of a GET from inside; 404 for all that is not there to be read.
+
+        *path* is one of the document, with or without the prefix; *headers* by their HTTP names.
+        """
+        path = path.removeprefix(self.settings.prefix).lstrip("/")
+        if not path.startswith(READ):
+            return 404, NOT_FOUND
+        told: list[str] = []
+        body = self(
+            _inside(f"{self.settings.prefix}/{path}", query, headers),
+            lambda status, *_: told.append(status),
+        )
+        try:
+            content = b"".join(body)
+        finally:
+            getattr(body, "close", _nothing)()
+        return int(told[-1][:3]), content
 
     @property
     def access(self) -> ReportAccess:
@@ -153,7 +213,20 @@ class Routes:
         zone = (site and site.time_zone) or self.settings.time_zone
         return datetime.now(ZoneInfo(zone)).date()
 
-    def _health(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def asset(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with a file of the browser."""
+        path = environ["PATH_INFO"][len(self.settings.prefix) + 1 :]
+        found = asset_of(path)
+        if found is None:
+            return _plain(environ, start_response, "404 Not Found", NOT_FOUND)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _plain(environ, start_response, "405 Method Not Allowed", READ_ONLY)
+        return serve_asset(environ, start_response, *found)
+
+    def health(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with the ledger; to strangers with the status alone."""
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _plain(environ, start_response, "405 Method Not Allowed", READ_ONLY)
         health = self.read_health()
         status = "503 Service Unavailable" if health["status"] == "failing" else "200 OK"
         shown = health if self.access.may_see(environ) else {"status": health["status"]}
@@ -193,6 +266,31 @@ def _plain(
         headers.append(("Allow", "GET, HEAD"))
     start_response(status, headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _inside(path: str, query: str, headers: Mapping[str, str]) -> Environ:
+    """Return the environ of a GET that nobody sent; PEP 3333 names all its keys."""
+    named = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    return {
+        **named,
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+
+
+def _nothing() -> None: ...
 
 
 def drain_of(
