@@ -16,7 +16,13 @@ from webtest import TestApp
 
 from clickmw import ClickMW, compat, queries, wire
 from clickmw.cli import main
-from clickmw.counting import Walked, decide_clicks, decide_searches
+from clickmw.counting import (
+    IMPRESSION_WINDOW_MS,
+    ORDER_WINDOW_MS,
+    Walked,
+    decide_clicks,
+    decide_searches,
+)
 from clickmw.module_codes import MODULE_CODES
 from clickmw.panels import PANELS
 from clickmw.settings import Settings
@@ -285,6 +291,17 @@ def test_the_searches_of_the_counting_page_count_as_it_says() -> None:
     ]
     verdicts = [decision.drop_reason or "counted" for decision in decide_searches(walk)]
     assert verdicts == [row[3] for row in rows]
+
+
+def test_the_windows_of_the_counting_page_are_those_in_force() -> None:
+    rows = tables(section("explanation/counting.md", "Clicks of senders"))[0]
+    settings = Settings(secret="s" * 32)
+    assert [int(window.split()[0]) for _what, window in rows] == [
+        settings.dedupe_window_s // 60,
+        settings.ad_dedupe_window_s // 60,
+        IMPRESSION_WINDOW_MS // 60_000,
+        ORDER_WINDOW_MS // 86_400_000,
+    ]
 
 
 def test_the_story_of_a_click_names_every_module() -> None:

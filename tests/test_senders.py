@@ -367,6 +367,12 @@ def test_related_suggestions_are_kept_by_their_text(feed: Any) -> None:
     ]
 
 
+def test_an_ad_beside_a_search_of_ours_has_its_query(feed: Any) -> None:
+    feed(OUR_PAGE, AD._replace(query_id=PAGE, shown=(Shown("", 1, "ADS", "", "Buy this"),)))
+    sql = "SELECT query, ad_id, doc_id, label, module_code FROM impressions WHERE kind <> 'result'"
+    assert rows(feed, sql) == [("tax", "ad-1", "ad-1", "Buy this", "ADS")]
+
+
 # -- results known by the MD5 of their URL -------------------------------------------------------
 
 BY_DOCID = TOLD._replace(url="", doc_id=DOCID)

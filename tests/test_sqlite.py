@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -14,6 +15,12 @@ import pytest
 
 from clickmw.errors import SettingsError, StoreError, StoreTooNew
 from clickmw.events import Click, Impression, Search, Shown, new_query_id
+from clickmw.stores import _sqlite_batch as batch
+from clickmw.stores import _sqlite_clicks as clicks
+from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores import _sqlite_queries as queries
+from clickmw.stores import _sqlite_said as said
+from clickmw.stores import _sqlite_searches as searches
 from clickmw.stores.base import StoreOptions
 from clickmw.stores.sqlite import SQLiteStore, open_store
 
@@ -328,3 +335,27 @@ def test_check_notices(store: SQLiteStore, sql: str, feed_of: Callable[..., Any]
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.execute(sql)
     assert store.check() != []
+
+
+# -- what the drain and the drill-downs read -----------------------------------------------------
+
+STATEMENTS = {
+    f"{module.__name__.rpartition('_')[2]}-{name}": sql
+    for module in (batch, clicks, digests, searches)
+    for name, sql in vars(module).items()
+    if name.startswith(("FIND_", "RECOUNT_")) and name.isupper()
+}
+STATEMENTS |= {f"same-{table}": sql for table, sql in said.FIND_SAME.items()}
+STATEMENTS |= {"explained-places": queries.PLACES, "explained-sums": queries.QUERY_SUMS}
+LARGE = "click|search|recent|recent_search|impression|conversion|result|url_digest|day_query|query"
+
+
+@pytest.mark.parametrize("sql", STATEMENTS.values(), ids=STATEMENTS.keys())
+def test_no_statement_of_the_drain_reads_a_whole_table(store: SQLiteStore, sql: str) -> None:
+    store.migrate()
+    asked = sql.replace("VALUES {}", "VALUES (1, 1, 1)").replace("{}", "1")
+    plan = [
+        row[3] for row in read(store.path, "EXPLAIN QUERY PLAN " + re.sub(r"[?:]\w*", "1", asked))
+    ]
+    assert plan
+    assert [step for step in plan if re.match(rf"SCAN ({LARGE})\b", step)] == []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clickmw.counting import OUR_SOURCES
-from clickmw.events import Conversion, Event, View
+from clickmw.events import Event
 from clickmw.events import Shown as ShownResult
 from clickmw.rollups import TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores._sqlite_dictionaries import Dictionaries, look_up, result_key
@@ -205,9 +205,8 @@ class Batch:
         """Return where *event* stands in the cube."""
         dictionaries = self.dictionaries
         site = dictionaries.site(self.connection, event.site)
-        language, profile = "", ""
-        if not isinstance(event, View | Conversion):
-            language, profile = event.language, event.profile
+        # Not every kind of event has these two.
+        language, profile = getattr(event, "language", ""), getattr(event, "profile", "")
         words = (event.device, language, profile, event.source, event.trust)
         terms = dictionaries.dimensions.get(words)
         if terms is None:

@@ -252,7 +252,8 @@ SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoc
        nullif(lower(hex(shown.visitor)), ''), shown.session, shown.ad_id, trust.text
   FROM impression AS shown
   JOIN site ON site.id = shown.site
-  LEFT JOIN query ON query.id = shown.query
+  LEFT JOIN search ON search.query_id = shown.query_id
+  LEFT JOIN query ON query.id = coalesce(shown.query, search.query)
   JOIN result ON result.id = shown.result
   JOIN term AS kind ON kind.id = shown.kind
   JOIN term AS module ON module.id = shown.module
