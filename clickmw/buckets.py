@@ -32,11 +32,6 @@ class TokenBuckets:
             self._forget(now_s)
         return True
 
-    def wait_s(self, sender: Hashable, now_s: float) -> float:
-        """Return after how many seconds the sender has a token again; 0 when it has one."""
-        full_at = self._full_at.get(sender, now_s) + self._step_s
-        return max(0.0, full_at - now_s - self._patience_s)
-
     def _forget(self, now_s: float) -> None:
         self._full_at = {key: at for key, at in list(self._full_at.items()) if at > now_s}
         if len(self._full_at) > MOST_SENDERS // 2:

@@ -24,6 +24,9 @@ from clickmw.terminal import print_report, report_facts
 
 Application = Callable[..., Iterable[bytes]]
 
+#: Bytes of a body that the server of ``clickmw serve`` takes in; more than any of ours may have.
+MOST_BODY = 1_048_576
+
 
 def run_demo(port: int, visits: int, *, seed: int, once: bool, as_json: bool) -> int:
     """Serve the demo on 127.0.0.1 and send *visits* visitors; return the exit code."""
@@ -140,4 +143,14 @@ def serve_forever(application: Application, host: str, port: int) -> None:
         with running(application, port, host):
             _wait_for_interrupt()
         return
-    waitress.serve(application, host=host, port=port, threads=8, ident=None)
+    waitress.serve(
+        application,
+        host=host,
+        port=port,
+        threads=8,
+        ident=None,
+        # Left alone for ``trusted_proxies``: the setting says which of them is believed.
+        clear_untrusted_proxy_headers=False,
+        # It takes in a whole body before anybody can refuse it.
+        max_request_body_size=MOST_BODY,
+    )

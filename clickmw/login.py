@@ -18,6 +18,8 @@ from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadSignature, TimestampSigner
 
+from clickmw.wire import scheme_of
+
 COOKIE = "clickmw_report"
 SESSION_S = 12 * 3600
 LINK_S = 5 * 60
@@ -161,14 +163,9 @@ class ReportAccess:
 
     def _cookie_header(self, environ: dict[str, Any], value: str, seconds: int) -> str:
         path = quote(f"{environ.get('SCRIPT_NAME', '')}{self._settings.prefix}", safe="/~")
-        secure = "; Secure" if self._is_https(environ) else ""
+        is_https = scheme_of(environ, self._settings.trusted_proxies) == "https"
+        secure = "; Secure" if is_https else ""
         return f"{COOKIE}={value}; Max-Age={seconds}; Path={path}; HttpOnly; SameSite=Lax{secure}"
-
-    def _is_https(self, environ: dict[str, Any]) -> bool:
-        forwarded = str(environ.get("HTTP_X_FORWARDED_PROTO", "")).rpartition(",")[2].strip()
-        if self._settings.trusted_proxies and forwarded:
-            return forwarded.lower() == "https"
-        return bool(environ.get("wsgi.url_scheme") == "https")
 
     def _spent_file(self, name: str) -> Path:
         digest = hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -327,7 +327,7 @@ def _answer_line(line: bytes | None, toolbox: Toolbox) -> Answer:
         too_long = f"A message has at most {BODY_LIMIT} bytes."
         return refuse(RpcError(INVALID_REQUEST, too_long), 413)
     try:
-        message = parse_json(line)
+        message = parse_json(line, "the message")
     except BadRequest as error:
         return refuse(RpcError(PARSE_ERROR, str(error)), 400)
     return answer(message, toolbox)

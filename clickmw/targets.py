@@ -113,11 +113,12 @@ def problem(location: str, *, target_hosts: frozenset[str] | None = None) -> str
 
 
 def host_of(location: str) -> str:
-    """Return the lower-case host of an absolute URL without its port, "" for an absolute path."""
+    """Return the lower-case host of an absolute URL without user and port, "" for an absolute path."""
     _, slashes, rest = location.partition("://")
     if not slashes or location.startswith("/"):
         return ""
-    return _without_port(_AUTHORITY_END.split(rest, maxsplit=1)[0].lower())
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    return _without_port(authority.rpartition("@")[2].lower())
 
 
 def ascii_host(host: str) -> str:

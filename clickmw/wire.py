@@ -205,8 +205,10 @@ def pairs(text: bytes) -> Pairs:
     return found
 
 
-def parse_json(text: bytes) -> Any:
+def parse_json(text: bytes, what: str = "the body") -> Any:
     """Return the value of JSON *text* (RFC 8259, UTF-8), or raise :class:`BadRequest`.
+
+    ``what`` the text is called in the error.
 
     Refused, because no store could keep it or no two parsers would agree on it: NaN and infinities,
     half characters (lone surrogates), numbers of thousands of digits, a name that an object has
@@ -217,9 +219,9 @@ def parse_json(text: bytes) -> Any:
         if b"\\u" in text:
             _encode(value).encode()  # half a character has no UTF-8
     except UnicodeError as error:
-        raise BadRequest("the body is not UTF-8 text") from error
+        raise BadRequest(f"{what} is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
-        raise BadRequest("the body is not JSON") from error
+        raise BadRequest(f"{what} is not JSON") from error
     if text.count(b"[") + text.count(b"{") > DEPTH_LIMIT:
         _refuse_deep(value)
     return value
@@ -273,6 +275,26 @@ def repeats(fields: Iterable[tuple[str, Any]], name: str) -> bool:
 def first(fields: Iterable[tuple[str, str]], name: str) -> str | None:
     """Return the first value of *name*, None when it was not sent."""
     return next((value for each, value in fields if each == name), None)
+
+
+def scheme_of(environ: Environ, trusted_proxies: int) -> str:
+    """Return the scheme of the visitor's request: what the nearest of our proxies says, if we have one."""
+    said = str(environ.get("HTTP_X_FORWARDED_PROTO") or "").rpartition(",")[2].strip().lower()
+    if trusted_proxies and said in ("http", "https"):
+        return said
+    return str(environ.get("wsgi.url_scheme", "http"))
+
+
+def credentialed_cors(request: Request) -> Headers:
+    """Return the headers that let any page read the answer: browsers send beacons with credentials."""
+    origin, vary = request.header("Origin"), ("Vary", "Origin")
+    if not origin or not (origin.isascii() and origin.isprintable()):
+        return [vary]
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Credentials", "true"),
+        vary,
+    ]
 
 
 def clean_text(text: str, limit: int) -> str:

@@ -38,18 +38,11 @@ def test_each_sender_has_a_bucket_of_its_own() -> None:
     ]
 
 
-def test_who_was_refused_may_come_again_after_the_wait() -> None:
+def test_who_was_refused_may_come_again_when_a_token_has_flowed_in() -> None:
     buckets = TokenBuckets(4, 2)
-    assert (buckets.wait_s("a", 10.0), buckets.allows("a", 10.0), buckets.allows("a", 10.0)) == (
-        0.0,
-        True,
-        True,
-    )
-    assert not buckets.allows("a", 10.0)
-    wait_s = buckets.wait_s("a", 10.0)
-    assert wait_s == pytest.approx(0.25, abs=0.001)
-    assert not buckets.allows("a", 10.0 + wait_s / 2)
-    assert buckets.allows("a", 10.0 + wait_s + 0.001)
+    assert [buckets.allows("a", 10.0) for _ in range(3)] == [True, True, False]
+    assert not buckets.allows("a", 10.24)
+    assert buckets.allows("a", 10.25)
 
 
 @given(

@@ -260,11 +260,13 @@ def test_a_signed_location_is_held_against_target_hosts() -> None:
         ("https://Other.example:81/a", "other.example"),
         ("http://[::1]:81/a", "[::1]"),
         ("https://other.example?x=://b", "other.example"),
+        ("https://user:word@other.example:81/a@b", "other.example"),
+        ("https://good.example@other.example/", "other.example"),
         ("/a?u=https://b.example/", ""),
         ("", ""),
     ],
 )
-def test_the_host_of_a_location_has_no_port(signed: str, host: str) -> None:
+def test_the_host_of_a_location_has_neither_port_nor_user(signed: str, host: str) -> None:
     assert host_of(signed) == host
 
 

@@ -23,12 +23,14 @@ from clickmw.wire import (
     Reply,
     Request,
     clean_text,
+    credentialed_cors,
     first,
     json_reply,
     pairs,
     parse_json,
     read_body,
     repeats,
+    scheme_of,
     whole_number,
 )
 
@@ -436,3 +438,39 @@ def test_a_clean_text_can_be_stored_and_stays_clean(text: str, limit: int) -> No
 )
 def test_a_whole_number_is_read_from_number_or_text(value: object, number: int | None) -> None:
     assert whole_number(value) == number
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "scheme"),
+    [
+        pytest.param(0, "https", "http", id="a stranger's word"),
+        pytest.param(1, "https", "https", id="our proxy's word"),
+        pytest.param(1, "http, HTTPS ", "https", id="the nearest proxy's"),
+        pytest.param(1, "gopher", "http", id="no scheme of the web"),
+        pytest.param(1, "", "http", id="nothing"),
+    ],
+)
+def test_the_scheme_is_what_a_trusted_proxy_says(proxies: int, forwarded: str, scheme: str) -> None:
+    environ = {"wsgi.url_scheme": "http", "HTTP_X_FORWARDED_PROTO": forwarded}
+    assert scheme_of(environ, proxies) == scheme
+
+
+@pytest.mark.parametrize("origin", ["", "https://a.example\r\nX: y", "https://\xe4.example"])
+def test_an_origin_that_is_none_is_not_repeated(origin: str) -> None:
+    assert credentialed_cors(Request({"REQUEST_METHOD": "POST", "HTTP_ORIGIN": origin}, {})) == [
+        ("Vary", "Origin")
+    ]
+
+
+def test_an_origin_is_allowed_by_name() -> None:
+    request = Request({"REQUEST_METHOD": "POST", "HTTP_ORIGIN": "https://a.example"}, {})
+    assert credentialed_cors(request) == [
+        ("Access-Control-Allow-Origin", "https://a.example"),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Vary", "Origin"),
+    ]
+
+
+def test_a_refusal_names_what_was_read() -> None:
+    with pytest.raises(BadRequest, match=r"^data is not JSON$"):
+        parse_json(b"{", "data")

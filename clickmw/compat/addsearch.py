@@ -16,7 +16,15 @@ from clickmw.events import Click, Search
 from clickmw.openapi import TEXT, Words, answer, parameter, record
 from clickmw.paths import Endpoint
 from clickmw.sites import Site
-from clickmw.wire import BadRequest, Headers, Reply, Request, clean_text, json_reply, whole_number
+from clickmw.wire import (
+    BadRequest,
+    Reply,
+    Request,
+    clean_text,
+    credentialed_cors,
+    json_reply,
+    whole_number,
+)
 
 SESSION_MOST = 32  #: characters
 DOC_ID_MOST = 32
@@ -166,7 +174,7 @@ class AddSearch(Protocol):
     def stats(self, request: Request) -> Reply:
         """Answer ``v1/stats/{key}``: one search or one click."""
         if request.method == "OPTIONS":
-            return Reply(204, b"", [*_PREFLIGHT, *_cors(request)])
+            return Reply(204, b"", [*_PREFLIGHT, *credentialed_cors(request)])
         if request.method != "POST":
             return self._refuse(request, 405, "method", "send the event with POST", _ALLOW)
         site = self._site(request.names["key"])
@@ -176,7 +184,7 @@ class AddSearch(Protocol):
             report = _read(request.json())
         except BadRequest as error:
             return self._refuse(request, error.status, "invalid", str(error))
-        if not self.desk.allows(request.environ, request.names["key"]):
+        if not self.desk.allows(request.environ, f"{self.name} {site.handle}"):
             return _failure(request, 429, "too many events at once; wait a second", _WAIT)
         return self._take(request, site, report)
 
@@ -189,7 +197,7 @@ class AddSearch(Protocol):
         sender = self.desk.sender(request.environ, self.name, site, who=session, session=session)
         if sender is not None and not self.desk.record(self._event(sender, report)):
             return self.unable(request)
-        return Reply(200, b"{}", [_JSON, _NO_STORE, *_cors(request)])
+        return Reply(200, b"{}", [_JSON, _NO_STORE, *credentialed_cors(request)])
 
     def _event(self, sender: Sender, report: _Report) -> Search | Click:
         if report.action == "search":
@@ -289,17 +297,4 @@ def _number(payload: Mapping[str, Any], name: str, most: int) -> int | None:
 
 def _failure(request: Request, status: int, message: str, *headers: tuple[str, str]) -> Reply:
     value = {"error": {"code": _CODES[status], "message": message}}
-    return json_reply(status, value, [*headers, _NO_STORE, *_cors(request)])
-
-
-def _cors(request: Request) -> Headers:
-    """Return the headers that let any page read the answer: browsers send beacons with credentials."""
-    origin = request.header("Origin")
-    vary = ("Vary", "Origin")
-    if not origin.isascii() or not origin.isprintable() or not origin:
-        return [vary]
-    return [
-        ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Allow-Credentials", "true"),
-        vary,
-    ]
+    return json_reply(status, value, [*headers, _NO_STORE, *credentialed_cors(request)])

@@ -19,7 +19,7 @@ from clickmw.paths import Endpoint
 from clickmw.sites import Site
 from clickmw.wire import BadRequest, Headers, Pairs, Reply, Request, clean_text, json_reply, repeats
 
-TAG_LIMIT = 64  #: characters of a vertical that are kept
+TAG_LIMIT = 64  #: characters of a vertical
 WRONG_KEY = "Access key is invalid"
 NO_POST = "Nothing is at this address but for POST: send the click with it"
 TOO_MANY = "Too many clicks come from this address: wait a second"
@@ -74,7 +74,7 @@ _PROPERTIES: dict[str, Any] = {
         "description": "Place in its list, from 1; 0 where the sender does not know.",
     },
     "module_code": {**_TEXT, "example": "I14Y", "description": "Block of the result page."},
-    "vertical": {**_TEXT, "example": "web", "description": "Kept as the tag of the click."},
+    "vertical": {**_TEXT, "example": "web", "description": "Part of the search."},
     "affiliate": {**_TEXT, "example": "nps.gov", "description": "Handle of the site."},
     "access_key": {**_TEXT, "example": "basic_key", "description": "Key of that site."},
 }
@@ -196,7 +196,7 @@ class SearchGov(Protocol):
             wrong_key = WRONG_KEY in faults
             self.desk.reject("searchgov_key" if wrong_key else "searchgov_invalid")
             return _refusal(request, 401 if wrong_key else 400, faults)
-        if not self.desk.allows(request.environ, site.handle):
+        if not self.desk.allows(request.environ, f"{self.name} {site.handle}"):
             return _refusal(request, 429, [TOO_MANY], ("Retry-After", "1"))
         trust = "keyed" if keyed else "anonymous"
         sender = self.desk.sender(request.environ, self.name, site, trust=trust)

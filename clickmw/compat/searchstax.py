@@ -79,7 +79,7 @@ _TRUTH = {"true": 1, "false": 0}
 
 def _read_event(request: Request) -> tuple[_Kind, dict[str, Any]]:
     """Return the kind of the event and its properties; none that it needs is missing."""
-    payload = parse_json(_as_utf8(_payload(request)))
+    payload = parse_json(_as_utf8(_payload(request)), "the event")
     if not isinstance(payload, dict):
         raise BadRequest("the event must be a JSON object")
     event, properties = payload.get("event"), payload.get("properties")
@@ -462,7 +462,7 @@ class SearchStax(Protocol):
         own = kind.read(said) | _read_common(said)
         session = said.text("session")
         who = (said.text("_vid") or said.text("user") or session)[:WHO_MOST]
-        if not self.desk.allows(request.environ, site.handle):
+        if not self.desk.allows(request.environ, f"{self.name} {site.handle}"):
             return _failure(429, "too_many_requests", "too many events; wait a second", *_WAIT)
         if request.method == "HEAD":
             return _ACCEPTED

@@ -36,11 +36,13 @@ from clickmw.wire import (
     Reply,
     Request,
     clean_text,
+    credentialed_cors,
     first,
     json_reply,
     pairs,
     parse_json,
     repeats,
+    scheme_of,
     whole_number,
 )
 
@@ -279,7 +281,9 @@ class VtexAds(Protocol):
 
     def unable(self, request: Request) -> Reply:
         """Return the answer while events cannot be kept."""
-        return _messages(503, "this cannot be kept now; try again later", _cors(request))
+        return _messages(
+            503, "this cannot be kept now; try again later", credentialed_cors(request)
+        )
 
     def _take(
         self,
@@ -288,7 +292,7 @@ class VtexAds(Protocol):
         schema: Schema,
         event_of: Callable[[Request, dict[str, Any]], Event | None],
     ) -> Reply:
-        headers = _cors(request)
+        headers = credentialed_cors(request)
         if request.method == "OPTIONS":
             return Reply(204, b"", [*headers, *_PREFLIGHT, _ALLOW])
         if request.method != "POST":
@@ -469,9 +473,8 @@ class VtexAds(Protocol):
         """Return where our paths begin for whoever sent *request*."""
         desk = self.desk
         page = ResultPage(request.environ, desk.settings, desk.recorder, desk.signer)
-        forwarded = request.header("X-Forwarded-Proto").rpartition(",")[2].strip().lower()
-        known = desk.settings.trusted_proxies and forwarded in ("http", "https")
-        return f"{forwarded if known else page.scheme}://{page.host}{page.prefix}"
+        scheme = scheme_of(request.environ, desk.settings.trusted_proxies)
+        return f"{scheme}://{page.host}{page.prefix}"
 
 
 # -- what a body says ------------------------------------------------------------------------------
@@ -528,15 +531,3 @@ def _value(items: list[dict[str, Any]]) -> float | None:
 
 def _messages(status: int, message: str, headers: Headers) -> Reply:
     return json_reply(status, {"messages": [message]}, headers)
-
-
-def _cors(request: Request) -> Headers:
-    """Return the headers that let any page send beacons: browsers send them with credentials."""
-    origin = request.header("Origin")
-    if not origin or not origin.isascii() or not origin.isprintable():
-        return [("Vary", "Origin")]
-    return [
-        ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Allow-Credentials", "true"),
-        ("Vary", "Origin"),
-    ]

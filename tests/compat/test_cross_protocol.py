@@ -295,7 +295,7 @@ def collector(tmp_path: Path) -> Iterator[str]:
     config = tmp_path / "clickmw.toml"
     config.write_text(
         f"secret = {json.dumps(SECRET)}\nstore = 'sqlite:///{tmp_path}/clicks.db'\n"
-        f"[[sites]]\n{site}\nhosts = ['www.shop.example']\n"
+        f"trusted_proxies = 1\n[[sites]]\n{site}\nhosts = ['www.shop.example']\n"
         f"publisher = {{ id = 45, name = 'Example Publisher' }}\n"
         f"api_keys = [ {{ key = {json.dumps(READ_KEY)}, scope = 'read' }} ]\n"
         "[[sites.advertisers]]\nid = 123\nname = 'Alpha Store'\nslug = 'alpha-store'\n"
@@ -387,6 +387,28 @@ def test_a_collector_of_its_own_counts_the_five_ways_at_native_paths(
     with closing(sqlite3.connect(tmp_path / "clicks.db")) as database:
         shared = database.execute("SELECT site, url, position, day, counted FROM clicks").fetchall()
     assert shared == [("shop", TARGET, 3, today, 1)] * 5
+
+
+def test_a_collector_behind_a_proxy_knows_what_the_proxy_says(
+    collector: str, tmp_path: Path
+) -> None:
+    asked = Sent("GET", "v1/beacon/urls?ad_id=ad-1")
+    _, made = fetch(collector, asked, X_Api_Key=READ_KEY, X_Forwarded_Proto="https")
+    assert json.loads(made)["click_url"].startswith("https://")
+    link = LinkTarget("shop", new_query_id(now_ms()), 3, "I14Y", "", TARGET)
+    follow = Sent("GET", f"_clicks/r/{LinkSigner(SECRET).sign_link(link)}")
+    for address in ("198.51.100.7", "203.0.113.9", "203.0.113.9"):
+        fetch(collector, follow, User_Agent=FIREFOX, X_Forwarded_For=address)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    assert eventually(lambda: daily_clicks(collector, today), [(123, 2)]) == [(123, 2)]
+
+
+def test_a_collector_does_not_wait_for_what_it_would_never_read(collector: str) -> None:
+    port = int(collector.rpartition(":")[2])
+    head = b"POST /v1/stats/testkey/ HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(head)
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 def test_a_collector_has_nothing_else_at_its_root(collector: str) -> None:
