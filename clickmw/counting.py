@@ -24,6 +24,10 @@ CLICK_HORIZON_MS = 24 * 60 * 60 * 1000
 EARLY_CLICK_MS = 60 * 1000
 #: An ad that is served again to the same person. Source: VTEX Ads' documentation, as the next one.
 IMPRESSION_WINDOW_MS = 60 * 1000
+#: Within this time the same id, given by a browser, means the same event.
+REPEAT_WINDOW_MS = 48 * 60 * 60 * 1000
+#: Who comes back later than this stayed this long.
+LONGEST_DWELL_S = 86_400.0
 #: An order that is reported again.
 ORDER_WINDOW_MS = 30 * 24 * 60 * 60 * 1000
 
@@ -41,6 +45,57 @@ def decide_clicks(received_ms: Sequence[int], window_ms: int) -> list[bool]:
         last_counted = now if counts else last_counted
         decisions.append(counts)
     return decisions
+
+
+class Sent(NamedTuple):
+    """An event that a browser gave an id, or the first one of a chain whose last was at ``last_ms``."""
+
+    received_ms: int
+    event_id: bytes
+    last_ms: int
+
+
+def chains(sent: Sequence[Sent]) -> list[list[Sent]]:
+    """Return what was *sent* with one id, sorted, in chains: all but the first of each are repeats.
+
+    An event is a repeat when another one with its id came less than 48 hours before it.
+    """
+    found: list[list[Sent]] = []
+    last_ms = 0
+    for event in sent:
+        if found and event.received_ms - last_ms < REPEAT_WINDOW_MS:
+            found[-1].append(event)
+        else:
+            found.append([event])
+        last_ms = max(last_ms, event.last_ms)
+    return found
+
+
+class Came(NamedTuple):
+    """A visitor came back from a result, *dwell_s* seconds after the click, as the browser says."""
+
+    received_ms: int
+    event_id: bytes
+    client_id: bytes | None
+    dwell_s: float
+
+
+def decide_dwells(clicked_ms: Sequence[int], returns: Sequence[Came]) -> list[float | None]:
+    """Return for each counted click on one result how long its visitor stayed; both are sorted.
+
+    A return belongs to the last click before it, the first return of a click stays, and one that
+    repeats the browser's own id says nothing new.
+    """
+    dwells: list[float | None] = [None] * len(clicked_ms)
+    said: set[bytes] = set()
+    for back in returns:
+        index = bisect_right(clicked_ms, back.received_ms) - 1
+        again = back.client_id in said
+        if index >= 0 and dwells[index] is None and not again:
+            dwells[index] = min(max(back.dwell_s, 0.0), LONGEST_DWELL_S)
+        if back.client_id:
+            said.add(back.client_id)
+    return dwells
 
 
 class Told(NamedTuple):

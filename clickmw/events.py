@@ -12,6 +12,7 @@ import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ class Click(NamedTuple):
     in its module's list, across pages. ``visitor`` is 16 hex digits or empty. ``drop_reason`` is
     what was known before the journal (robot, external, stale, trust) or empty. ``kind`` is result,
     ad, related (a suggestion) or source (of an answer). ``dedupe_key`` is 16 hex digits that repeats
-    of a click without a query id share; empty: never a duplicate.
+    of a click without a query id share; empty: never a duplicate. ``client_id`` is the browser's own
+    id of the event, as everywhere: 16 characters like a query id, or empty; it is never trusted.
     """
 
     received_ms: int
@@ -54,6 +56,7 @@ class Click(NamedTuple):
     title: str = ""
     position_raw: str = ""
     dedupe_key: str = ""
+    client_id: str = ""
 
 
 class Shown(NamedTuple):
@@ -94,6 +97,7 @@ class Search(NamedTuple):
     prefetched: int = 0
     kind: str = "search"
     session: str = ""
+    client_id: str = ""
 
 
 class Impression(NamedTuple):
@@ -121,6 +125,7 @@ class Impression(NamedTuple):
     tag: str = ""
     ad_id: str = ""
     dedupe_key: str = ""
+    client_id: str = ""
 
 
 class View(NamedTuple):
@@ -141,6 +146,49 @@ class View(NamedTuple):
     trust: str = "signed"
 
 
+class Seen(NamedTuple):
+    """Results of a page were really seen: half visible for a second.
+
+    ``places`` are (module code, position), as their links have them; ``view_id`` on shared pages.
+    """
+
+    received_ms: int
+    site: str
+    query_id: str
+    view_id: str = ""
+    places: tuple[tuple[str, int], ...] = ()
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "beacon"
+    trust: str = "signed"
+
+
+class Return(NamedTuple):
+    """A visitor came back to the results: ``dwell_s`` seconds after the click on this one, as told.
+
+    ``client_id`` is that of the click.
+    """
+
+    received_ms: int
+    site: str
+    query_id: str
+    view_id: str = ""
+    url: str = ""
+    doc_id: str = ""
+    position: int | None = None
+    module_code: str = ""
+    dwell_s: float = 0.0
+    visitor: str = ""
+    device: str = ""
+    robot: str = ""
+    drop_reason: str = ""
+    source: str = "beacon"
+    trust: str = "signed"
+    client_id: str = ""
+
+
 class Feedback(NamedTuple):
     """A visitor rated a search: ``score`` from 0 to 10 or None, ``comment`` free text, masked."""
 
@@ -159,6 +207,7 @@ class Feedback(NamedTuple):
     session: str = ""
     language: str = ""
     profile: str = ""
+    client_id: str = ""
 
 
 class Answer(NamedTuple):
@@ -179,6 +228,7 @@ class Answer(NamedTuple):
     session: str = ""
     language: str = ""
     profile: str = ""
+    client_id: str = ""
 
 
 class Conversion(NamedTuple):
@@ -201,26 +251,29 @@ class Conversion(NamedTuple):
     ad_id: str = ""
     url: str = ""
     dedupe_key: str = ""
+    client_id: str = ""
 
 
-Event = Click | Search | Impression | View | Feedback | Answer | Conversion
+Event = Click | Search | Impression | View | Seen | Return | Feedback | Answer | Conversion
 #: How far a view's own clock may be from ours: its time is part of a key that sorts by time.
 VIEW_SKEW_MS = 2 * 86_400_000
 
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
-_KINDS: dict[str, type[View | Feedback | Answer | Conversion]] = {
+_KINDS: dict[str, type[View | Return | Feedback | Answer | Conversion]] = {
     "v": View,
+    "r": Return,
     "f": Feedback,
     "a": Answer,
     "o": Conversion,
 }
-_LETTERS: dict[type, str] = {Search: "s", Impression: "i"} | {
+_LETTERS: dict[type, str] = {Search: "s", Impression: "i", Seen: "n"} | {
     kind: letter for letter, kind in _KINDS.items()
 }
-#: Events that say what was shown: which field has it.
-_SHOWING: dict[str, tuple[type[Search | Impression], int]] = {
-    "s": (Search, Search._fields.index("impressions")),
-    "i": (Impression, Impression._fields.index("shown")),
+#: Events with a list: which field has it, and what its items are.
+_LISTING: dict[str, tuple[type[Search | Impression | Seen], int, Callable[[Any], Any]]] = {
+    "s": (Search, Search._fields.index("impressions"), Shown._make),
+    "i": (Impression, Impression._fields.index("shown"), Shown._make),
+    "n": (Seen, Seen._fields.index("places"), tuple),
 }
 _QUERY_ID = re.compile(r"[A-Za-z0-9_-]{16}")
 _CLICK_HEAD = Click._fields.index("kind")
@@ -248,13 +301,13 @@ def decode_event(fields: list[Any]) -> Event:
     if letter in _KINDS:
         kind = _KINDS[letter]
         return kind(*values[: len(kind._fields)])
-    if letter not in _SHOWING:
+    if letter not in _LISTING:
         raise BadEvent(f"a journal record of unknown kind {letter!r}: upgrade clickmw")
-    showing, shown = _SHOWING[letter]
-    values = values[: len(showing._fields)]
-    if len(values) > shown:
-        values[shown] = tuple(map(Shown._make, values[shown]))
-    return showing(*values)
+    listing, listed, item = _LISTING[letter]
+    values = values[: len(listing._fields)]
+    if len(values) > listed:
+        values[listed] = tuple(map(item, values[listed]))
+    return listing(*values)
 
 
 def new_query_id(now_ms: int) -> str:
@@ -276,6 +329,15 @@ def query_id_bytes(query_id: str) -> bytes:
 def is_query_id(text: str) -> bool:
     """Tell whether *text* has the form of a query id."""
     return _QUERY_ID.fullmatch(text) is not None
+
+
+def view_in(query_string: str, now_ms: int) -> str:
+    """Return the view that the snippet put on a link of a shared page: ``?v=`` and 16 characters.
+
+    A view from another day than ours is no view: its time is part of a key that sorts by time.
+    """
+    found = query_string.rpartition("v=")[2]
+    return found if is_query_id(found) and abs(issued_ms(found) - now_ms) < VIEW_SKEW_MS else ""
 
 
 @lru_cache(maxsize=1024)

@@ -218,7 +218,7 @@ REASONS: Mapping[str, str] = {
     "shared": "a page from a shared cache; its searches come from the browser instead",
     "prefetch": "the page was only loaded ahead",
     "inactive": "the page was only loaded ahead",
-    "repeated_id": "the client sent its own event id twice",
+    "repeated": "the client sent its own event id twice",
     "opted_out": "the visitor asked not to be counted",
 }
 

@@ -27,6 +27,7 @@ PREFETCH_HEADERS = (
     "HTTP_X_PURPOSE",
     "HTTP_X_MOZ",
 )
+OPTOUT_COOKIE = "clickmw_optout=1"
 _PREFETCHES = ("prefetch", "prerender", "preview")
 
 
@@ -77,8 +78,17 @@ def address_prefix(address: str) -> str:
 
 
 def opted_out(environ: Mapping[str, Any]) -> bool:
-    """Tell whether the visitor asks not to be counted (Global Privacy Control, Do Not Track)."""
-    return environ.get("HTTP_SEC_GPC") == "1" or environ.get("HTTP_DNT") == "1"
+    """Tell whether the visitor asks not to be counted.
+
+    By Global Privacy Control, by Do Not Track, or by the cookie of the snippet's ``optOut()``.
+    """
+    if environ.get("HTTP_SEC_GPC") == "1" or environ.get("HTTP_DNT") == "1":
+        return True
+    cookies: str = environ.get("HTTP_COOKIE", "")
+    # Most requests have cookies, and nearly none this one: one look tells.
+    if OPTOUT_COOKIE not in cookies:
+        return False
+    return OPTOUT_COOKIE in map(str.strip, cookies.split(";"))
 
 
 def is_prefetch(environ: Mapping[str, Any]) -> bool:

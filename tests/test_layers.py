@@ -22,16 +22,19 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     ("values", "events rates rpc scanner sites tokens visitors wire wording"),
     ("contracts", "settings streaming stores.base"),
-    ("rules", "counting journal keyring metrics rollups stores stores._sqlite_dictionaries"),
+    (
+        "rules",
+        "counting journal keyring metrics payloads rollups stores stores._sqlite_dictionaries",
+    ),
     ("services", "recorder drain stores._*"),
     (
         "events of a store",
-        "stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_schema stores._sqlite_panels",
+        "stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_schema stores._sqlite_panels",
     ),
-    ("intake of a store", "stores._sqlite_intake"),
+    ("intake of a store", "stores._sqlite_intake stores._sqlite_check"),
     (
         "parts",
-        "ad_urls aggregates assets openapi pages findings login filters panels pictures compat stores.* templates",
+        "ad_urls aggregates assets intake openapi pages findings login filters panels pictures compat stores.* templates",
     ),
     ("tools", "tools"),
     ("stations", "rewrite redirect beacon endpoints health mcp report compat.*"),

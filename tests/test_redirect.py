@@ -15,10 +15,10 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from clickmw import ClickMW
 from clickmw.events import new_query_id
-from clickmw.redirect import BAD_LINK, MAX_AGE_MS
+from clickmw.redirect import BAD_LINK
 from clickmw.sites import Site
 from clickmw.targets import resolve
-from clickmw.tokens import LinkSigner, LinkTarget
+from clickmw.tokens import MAX_AGE_MS, LinkSigner, LinkTarget
 
 SECRET = "a secret of more than thirty-two characters"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from clickmw.errors import SettingsError, StoreError, StoreTooNew
-from clickmw.events import Click, Impression, Search, Shown, new_query_id
+from clickmw.events import Click, Impression, Search, Seen, Shown, new_query_id
 from clickmw.stores import _sqlite_batch as batch
 from clickmw.stores import _sqlite_clicks as clicks
 from clickmw.stores import _sqlite_digests as digests
 from clickmw.stores import _sqlite_queries as queries
+from clickmw.stores import _sqlite_repeats as repeats
+from clickmw.stores import _sqlite_returns as returns
 from clickmw.stores import _sqlite_said as said
 from clickmw.stores import _sqlite_searches as searches
 from clickmw.stores.base import StoreOptions
@@ -178,6 +180,23 @@ def test_a_migrated_database_takes_what_version_1_did_not_know(
     assert old.check() == []
 
 
+def test_what_waited_in_an_old_database_finds_its_page(
+    old: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    ((query_id, view_id),) = read(
+        old.path,
+        "SELECT json_extract(body, '$[2]'), json_extract(body, '$[3]') FROM waiting_view",
+    )
+    shown = (Shown("/a", 1, "BWEB"),)
+    page = Search(START_MS, "default", query_id, "late", shown, shared=1)
+    seen = Seen(START_MS + 99_000, "default", query_id, view_id, (("BWEB", 1),))
+    feed_of(old, "1750000000001-00000000aa")(seen, page)
+    sql = "SELECT count(*) FROM impressions WHERE query = 'late' AND seen_at IS NOT NULL"
+    assert read(old.path, sql) == [(1,)]
+    assert read(old.path, "SELECT count(*) FROM waiting_view") == [(0,)]
+    assert old.check() == []
+
+
 def test_an_old_database_stays_as_it_is_when_its_migration_is_interrupted(
     old: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +278,7 @@ def test_opening_another_connection_ends_no_lock_of_the_first(
 CLICKS = (
     "event_id received_at day site query query_id url title doc_id position module_code source trust"
     " visitor session device referrer_host counted drop_reason kind received_ms language profile ad_id"
-    " user_activated dwell_s position_raw"
+    " user_activated dwell_s position_raw tag"
 )
 SEARCHES = (
     "query_id received_at day site query total_hits page language profile tag kind source visitor"
@@ -267,7 +286,7 @@ SEARCHES = (
 )
 IMPRESSIONS = (
     "query_id day site query url doc_id position module_code seen_at event_id kind label source counted"
-    " drop_reason received_at visitor session ad_id trust"
+    " drop_reason received_at visitor session ad_id trust tag"
 )
 DAILY_CLICKS = (
     "site day advertiser_id advertiser_name advertiser_slug clicks network_id network_name"
@@ -341,13 +360,14 @@ def test_check_notices(store: SQLiteStore, sql: str, feed_of: Callable[..., Any]
 
 STATEMENTS = {
     f"{module.__name__.rpartition('_')[2]}-{name}": sql
-    for module in (batch, clicks, digests, searches)
+    for module in (batch, clicks, digests, repeats, returns, searches)
     for name, sql in vars(module).items()
     if name.startswith(("FIND_", "RECOUNT_")) and name.isupper()
 }
 STATEMENTS |= {f"same-{table}": sql for table, sql in said.FIND_SAME.items()}
+STATEMENTS |= {f"said-{table}": sql for table, sql in said.FIND_SAID.items()}
 STATEMENTS |= {"explained-places": queries.PLACES, "explained-sums": queries.QUERY_SUMS}
-LARGE = "click|search|recent|recent_search|impression|conversion|result|url_digest|day_query|query"
+LARGE = "click|back|sent_id|rating|answer|search|recent|recent_search|impression|conversion|result|url_digest|day_query|query"
 
 
 @pytest.mark.parametrize("sql", STATEMENTS.values(), ids=STATEMENTS.keys())

@@ -106,6 +106,29 @@ def test_the_visitors_wish_is_heard(environ: dict[str, str], wish: bool) -> None
     assert opted_out(environ) is wish
 
 
+@pytest.mark.parametrize(
+    ("cookies", "wish"),
+    [
+        ("clickmw_optout=1", True),
+        ("a=b; clickmw_optout=1", True),
+        ("clickmw_optout=1;a=b", True),
+        ("a=b;clickmw_optout=1 ; c=d", True),
+        ("", False),
+        ("a=b", False),
+        ("clickmw_optout=0", False),
+        ("clickmw_optout=10", False),
+        ("clickmw_optout=", False),
+        ("xclickmw_optout=1", False),
+        ("x_clickmw_optout=1; clickmw_optout=12", False),
+        ("CLICKMW_OPTOUT=1", False),
+        ("a=clickmw_optout=1", False),
+        ("a=b, clickmw_optout=1", False),
+    ],
+)
+def test_a_wish_is_kept_in_a_cookie_of_this_name_alone(cookies: str, wish: bool) -> None:
+    assert opted_out({"HTTP_COOKIE": cookies}) is wish
+
+
 def test_a_visitor_is_the_same_all_day_and_another_tomorrow() -> None:
     today = visitor_id(SALT, "parks", "192.0.2.7", "Firefox")
     assert today == visitor_id(SALT, "parks", "192.0.2.7", "Firefox")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from clickmw.counting import OUR_SOURCES
-from clickmw.events import Event
+from clickmw.events import Event, decode_event, encode_events
 from clickmw.events import Shown as ShownResult
 from clickmw.rollups import TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores._sqlite_dictionaries import Dictionaries, look_up, result_key
-from clickmw.stores.base import QUARTER_MS
+from clickmw.stores.base import QUARTER_MS, Stored
 
+#: Sources of searches that we ourselves gave a visitor.
+PAGE_SOURCES = frozenset(("page", "template"))
 SHOWN_COUNTS = frozenset(("", "page", "repeat", "typing"))
 
 Shown = tuple[int, int, int]
@@ -21,11 +24,16 @@ Shown = tuple[int, int, int]
 SEARCH_COLUMNS = (
     "query_id, event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
     " total_hits, offset, tag, kind, visitor, session, shared, prefetched, activated, drop_reason,"
-    " first_query_id, viewed, own_clicks, own_best, clicked, best_position, impressions, told"
+    " first_query_id, viewed, own_clicks, own_best, clicked, best_position, impressions, told, seen"
 )
 FIND_SEARCHES = f"""
 -- One row per search of a list of query ids.
 SELECT {SEARCH_COLUMNS} FROM search WHERE query_id IN ({{}})
+"""
+
+FIND_WAITING_FOR_PAGE = """
+-- One row per event that waited for a page or view of a list.
+SELECT query_id, event_id, body FROM waiting_view WHERE query_id IN ({})
 """
 
 
@@ -59,6 +67,7 @@ class SearchState:
     best: int | None
     impressions: str
     told: int
+    seen: str | None
     stored: bool
     shown: list[Shown] | None = None
     touched: bool = False
@@ -112,12 +121,25 @@ def _upsert(table: str) -> str:
 ADD_TO_ROLLUP = {table: _upsert(table) for table in TABLES}
 
 
+class Joining(NamedTuple):
+    """A stored event that waited for its page: to learn whether that was its visitor's."""
+
+    query_id: bytes
+    event_id: bytes
+    table: str
+    place: int
+    visitor: str
+    site: int
+
+
 @dataclass
 class Batch:
     """One open transaction. ``searches`` are all that were read or made in it, by query id.
 
     ``recount``: searches whose clicks are counted anew; ``left_owners``: searches that something
-    belonged to and maybe no longer does.
+    belonged to and maybe no longer does; ``marked``: searches of which something was seen.
+    ``repeated``: new events that repeat others; ``places``: the keys of rows that must be found again,
+    by event id; ``joining``: stored events whose page has arrived.
     """
 
     connection: sqlite3.Connection
@@ -126,7 +148,11 @@ class Batch:
     searches: dict[bytes, SearchState] = field(default_factory=dict)
     recount: set[bytes] = field(default_factory=set)
     left_owners: set[bytes] = field(default_factory=set)
+    marked: set[bytes] = field(default_factory=set)
     duplicates: int = 0
+    repeated: set[bytes] = field(default_factory=set)
+    places: dict[bytes, int | bytes] = field(default_factory=dict)
+    joining: list[Joining] = field(default_factory=list)
 
     # -- searches ----------------------------------------------------------------------------------
 
@@ -136,7 +162,7 @@ class Batch:
         for row in self.find(FIND_SEARCHES, missing):
             reason = self.word(row[21])
             at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
-            state = SearchState(*(*row[:3], at, *row[11:21], reason, *row[22:30], True))
+            state = SearchState(*(*row[:3], at, *row[11:21], reason, *row[22:31], True))
             self.searches[state.query_id] = state
 
     def touch_search(self, search: SearchState) -> None:
@@ -163,6 +189,52 @@ class Batch:
             search.activated = 1
             if search.reason == "prefetch" and not search.visitor:
                 search.reason = ""
+
+    def let_wait(self, query_id: bytes, event_id: bytes, event: Event | Sequence[Any]) -> None:
+        """Keep *event*, or where it is stored, until the page or view *query_id* arrives."""
+        body = encode_events((event,))[1:-1] if isinstance(event, Event) else json.dumps(event)
+        row = (query_id, event_id, body)
+        self.connection.execute("INSERT OR IGNORE INTO waiting_view VALUES (?, ?, ?)", row)
+
+    def arrived(self, searches: Sequence[SearchState]) -> list[Stored]:
+        """Return the events that waited for one of *searches*; they wait no more."""
+        wanted = [search.query_id for search in searches]
+        rows = list(self.find(FIND_WAITING_FOR_PAGE, wanted))
+        self.connection.executemany(
+            "DELETE FROM waiting_view WHERE query_id = ? AND event_id = ?",
+            [row[:2] for row in rows],
+        )
+        events = []
+        for query_id, event_id, body in rows:
+            fields = json.loads(body)
+            if len(fields[0]) == 1:  # the letter of an event's kind, and no table's name
+                events.append(Stored(event_id, decode_event(fields)))
+            else:
+                self.joining.append(Joining(query_id, event_id, *fields))
+        return events
+
+    def is_of_session(self, search: SearchState, visitor: bytes | None, at_site: int) -> bool:
+        """Tell whether we gave *visitor* the page of *search*."""
+        return (
+            visitor is not None
+            and visitor == search.visitor
+            and at_site == search.at.site
+            and self.word(search.at.source) in PAGE_SOURCES
+        )
+
+    # -- events sent twice -------------------------------------------------------------------------
+
+    def reason(self, event_id: bytes, known: str) -> str:
+        """Return why a new event does not count: what was *known* before, or that it is a repeat."""
+        if known or event_id not in self.repeated:
+            return known
+        self.duplicates += 1
+        return "repeated"
+
+    def next_id(self, table: str) -> int:
+        """Return the id that the next new row of *table* gets."""
+        sql = f"SELECT coalesce(max(id), 0) + 1 FROM {table}"
+        return int(self.connection.execute(sql).fetchone()[0])
 
     # -- texts and numbers -------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from clickmw.counting import (
 )
 from clickmw.rollups import BILLION, TABLES
 from clickmw.stores._sqlite_dictionaries import advertiser_number
+from clickmw.stores._sqlite_returns import wrong_dwells
 from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS, StoreOptions
 
 DAY_MS = 86_400_000
@@ -245,6 +246,49 @@ SELECT (SELECT count(*) FROM search JOIN term AS source ON source.id = search.so
          WHERE told <> (visitor IS NOT NULL AND query IS NOT NULL AND (query_id IS NULL OR told)
                         AND source.text NOT IN ('page', 'template', 'redirect', 'beacon')))
 """
+_PLACES = {
+    "click": "id",
+    "search": "query_id",
+    "impression": "id",
+    "rating": "id",
+    "answer": "id",
+    "conversion": "id",
+}
+WRONGLY_REPEATED = f"""
+-- One row: how many events are left out as repeats although they were the first with their id.
+SELECT {
+    " + ".join(
+        f"(SELECT count(*) FROM sent_id JOIN {table} AS said ON said.{key} = sent_id.place"
+        "  AND said.event_id = sent_id.event_id JOIN term ON term.id = said.drop_reason"
+        f" WHERE sent_id.kind = '{table}' AND term.text = 'repeated')"
+        for table, key in _PLACES.items()
+    )
+}
+"""
+#: A search that we gave the visitor of an event which a browser says by itself.
+_SESSION = """
+  FROM {table} AS said JOIN search ON search.query_id = said.query_id
+  JOIN term AS trust ON trust.id = said.trust
+ WHERE said.source = (SELECT id FROM term WHERE text = 'beacon')
+   AND (trust.text = 'session') <> (search.visitor IS NOT NULL AND said.visitor IS search.visitor
+     AND said.site = search.site
+     AND search.source IN (SELECT id FROM term WHERE text IN ('page', 'template')))
+   AND trust.text IN ('session', 'anonymous')
+"""
+WRONGLY_TRUSTED = f"""
+-- One row: how many events of browsers are trusted more or less than their page allows.
+SELECT {
+    " + ".join(
+        f"(SELECT count(*) {_SESSION.format(table=table)})"
+        for table in ("click", "rating", "answer", "conversion")
+    )
+}
+"""
+WRONGLY_TAGGED = """
+-- One row: how many clicks have another tag than their page.
+SELECT count(*) FROM click JOIN search ON search.query_id = click.query_id
+ WHERE NOT click.told AND click.tag <> search.tag
+"""
 WRONGLY_NUMBERED = """
 -- One row per clicked host with its number as an advertiser, null where it has none.
 SELECT DISTINCT term.text, number FROM day_host JOIN term ON term.id = day_host.host
@@ -275,6 +319,13 @@ def check(connection: sqlite3.Connection, options: StoreOptions) -> Iterator[str
     settled_ms = _settled(horizon_ms, CLICK_HORIZON_MS)
     yield from _count(connection, WRONGLY_TOLD, settled_ms, "clicks belong to the wrong search")
     yield from _count(connection, UNMARKED, 0, "rows are not marked as told by a sender")
+    yield from _count(connection, WRONGLY_REPEATED, 0, "events repeat nothing")
+    yield from _count(connection, WRONGLY_TRUSTED, 0, "events are trusted as they should not be")
+    yield from _count(connection, WRONGLY_TAGGED, 0, "clicks have not the tag of their page")
+    pages = [page for (page,) in connection.execute("SELECT DISTINCT query_id FROM came_back")]
+    dwells = list(wrong_dwells(connection, pages, horizon_ms))
+    if dwells:
+        yield f"{len(dwells)} clicks are wrong about the return of their visitor"
     yield from _wrong_numbers(connection)
     yield from _wrong_results(connection)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,15 @@ from clickmw.stores.base import QUARTER_MS, Stored
 CLICK_COLUMNS = (
     "event_id, received_ms, site, day, device, language, profile, source, trust, robot, query,"
     " query_id, result, position, module, visitor, drop_reason, kind, view_id, ad_id, dedupe_key,"
-    " told, by_digest, doc_id"
+    " told, by_digest, doc_id, tag"
 )
 FIND_WAITING = f"""
 -- One row per click whose search had not arrived, of a list of query ids.
 SELECT id, {CLICK_COLUMNS} FROM click WHERE query IS NULL AND query_id IN ({{}})
+"""
+FIND_CLICKS = f"""
+-- One row per click of a list.
+SELECT id, {CLICK_COLUMNS} FROM click WHERE id IN ({{}})
 """
 FIND_MOVED = f"""
 -- One row per click that had to be kept without the URL of its result.
@@ -78,7 +82,7 @@ INSERT INTO click ({_NEW_COLUMNS}) VALUES ({", ".join("?" * (_NEW_COLUMNS.count(
 CHANGE_CLICK = """
 -- One row per click whose search or result arrived, or whose standing among its duplicates changed.
 UPDATE click SET query = ?, query_id = ?, result = ?, visitor = ?, language = ?, profile = ?,
-  view_id = ?, drop_reason = ? WHERE id = ?
+  view_id = ?, drop_reason = ?, tag = ?, trust = ? WHERE id = ?
 """
 
 #: What duplicates share: a page and a visitor, or a sender's key and the kind.
@@ -109,6 +113,7 @@ class ClickState:
     told: int
     by_digest: int
     doc_id: str | None
+    tag: int
     rest: tuple[object, ...] = ()
     touched: bool = False
 
@@ -129,6 +134,7 @@ class Clicks:
         self.digests = digests
         self.states: list[ClickState] = []  #: new and changed ones
         self._stored: dict[int, ClickState] = {}
+        self._left: list[ClickState] = []
 
     # -- taking in ---------------------------------------------------------------------------------
 
@@ -158,7 +164,7 @@ class Clicks:
             click.position,
             batch.term(click.module_code),
             bytes.fromhex(click.visitor) or None,
-            click.drop_reason,
+            batch.reason(event_id, click.drop_reason),
             click.kind,
             query_id_bytes(click.view_id) if click.view_id else None,
             click.ad_id or None,
@@ -166,6 +172,7 @@ class Clicks:
             0,
             int(by_digest),
             click.doc_id if by_digest or click.doc_id != doc_id else None,
+            batch.term(click.tag),
             (
                 click.session or None,
                 batch.term(click.referrer_host),
@@ -184,6 +191,11 @@ class Clicks:
     def _join(self, click: ClickState, search: SearchState) -> None:
         click.query = search.query
         click.at = click.at._replace(language=search.at.language, profile=search.at.profile)
+        click.tag = search.tag
+        source = self.batch.word(click.at.source)
+        may_be_of_session = source == "beacon" and self.batch.word(click.at.trust) == "anonymous"
+        if may_be_of_session and self.batch.is_of_session(search, click.visitor, click.at.site):
+            click.at = click.at._replace(trust=self.batch.term("session"))
         if search.prefetched and click.reason != "robot":
             self.batch.activate(search)
         if search.shared:
@@ -191,7 +203,7 @@ class Clicks:
         # Views tell apart who shares a page; on a page of one's own they mean nothing, and whoever
         # reports a click there speaks of the visitor for whom the page was made.
         click.view_id = None
-        if self.batch.word(click.at.source) not in OUR_SOURCES:
+        if source not in OUR_SOURCES:
             click.visitor = search.visitor
 
     def join_waiting(self, fresh: Sequence[SearchState]) -> None:
@@ -208,6 +220,17 @@ class Clicks:
                 click = self._state(row)
                 self._touch(click)
                 click.result = self.batch.result(url, "", "")
+
+    def repeat(self, places: Mapping[bytes, Any]) -> None:
+        """Take stored clicks out of the walk that turn out to repeat earlier ones."""
+        for row in self.batch.find(FIND_CLICKS, sorted(places.values())):
+            click = self._state(row)
+            if click.walks() and click.event_id in places:
+                self._touch(click)
+                self.batch.duplicates += click.reason == ""
+                click.reason = "repeated"
+                self._left.append(click)
+        self.batch.load_searches(click.query_id for click in self._left if click.query_id)
 
     # -- searches by their words -------------------------------------------------------------------
 
@@ -257,6 +280,7 @@ class Clicks:
     def decide(self) -> None:
         """Walk the clicks of every key that has a new or changed one."""
         pending: dict[Key, list[ClickState]] = {}
+        since: dict[Key, int] = {}
         for click in self.states:
             if click.walks():
                 key = self._key(click)
@@ -264,9 +288,15 @@ class Clicks:
                     self._set_reason(click, "")
                 else:
                     pending.setdefault(key, []).append(click)
+        for click in self._left:
+            key = self._key(click)
+            if key is not None:
+                pending.setdefault(key, [])
+                since[key] = min(since.get(key, click.received_ms), click.received_ms)
         options = self.batch.dictionaries.options
         for key, clicks in pending.items():
-            for group in self._groups(key, clicks):
+            from_ms = min((click.received_ms for click in clicks), default=since.get(key, 0))
+            for group in self._groups(key, clicks, min(from_ms, since.get(key, from_ms))):
                 ad = group[0].kind == "ad"
                 window_ms = options.ad_dedupe_window_ms if ad else options.dedupe_window_ms
                 self._walk(group, window_ms)
@@ -285,15 +315,17 @@ class Clicks:
             return "page", click.query_id, click.visitor
         return None
 
-    def _groups(self, key: Key, pending: Sequence[ClickState]) -> Iterable[list[ClickState]]:
+    def _groups(
+        self, key: Key, pending: Sequence[ClickState], from_ms: int
+    ) -> Iterable[list[ClickState]]:
         """Return the clicks of *key*, one list for each target; what is settled is left out.
 
-        A decision rests on what was received before, so all before the first *pending* one stand.
+        A decision rests on what was received before, so all before *from_ms* stand.
         """
         clicks = {id(click): click for click in pending}
-        for row in self._stored_of(key, min(click.received_ms for click in pending)):
+        for row in self._stored_of(key, from_ms):
             click = self._state(row)
-            if self._key(click) == key:
+            if click.walks() and self._key(click) == key:
                 clicks[id(click)] = click
         groups: dict[object, list[ClickState]] = {}
         for click in clicks.values():
@@ -360,16 +392,21 @@ class Clicks:
 
     def write(self) -> None:
         """Count and write every click that is new or changed."""
-        new, changed = [], []
+        new: list[tuple[object, ...]] = []
+        changed: list[tuple[object, ...]] = []
+        next_id = self.batch.next_id("click") if self.batch.places else 0
         for click in self.states:
             self._count(click, 1)
             reason = self.batch.term(click.reason)
             if click.id is None:
+                if click.event_id in self.batch.places:
+                    self.batch.places[click.event_id] = next_id + len(new)
                 new.append(_row(click, reason, self.batch.term(click.kind)))
             else:
                 found = (click.query, click.query_id, click.result, click.visitor)
                 at = (click.at.language, click.at.profile)
-                changed.append((*found, *at, click.view_id, reason, click.id))
+                more = (click.view_id, reason, click.tag, click.at.trust)
+                changed.append((*found, *at, *more, click.id))
         self.batch.connection.executemany(ADD_CLICK, new)
         self.batch.connection.executemany(CHANGE_CLICK, changed)
 
@@ -425,5 +462,6 @@ def _row(click: ClickState, reason: int, kind: int) -> tuple[object, ...]:
         click.told,
         click.by_digest,
         click.doc_id,
+        click.tag,
         *click.rest,
     )

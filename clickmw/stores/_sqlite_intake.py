@@ -11,13 +11,16 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from clickmw.counting import OUR_SOURCES
-from clickmw.events import Click, Feedback, Impression, Search, Shown
+from clickmw.events import Click, Feedback, Impression, Return, Search, Shown
 from clickmw.stores._sqlite_batch import Batch, result_of
 from clickmw.stores._sqlite_clicks import Clicks
 from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
 from clickmw.stores._sqlite_digests import Digests, Moved
+from clickmw.stores._sqlite_repeats import Repeats
+from clickmw.stores._sqlite_returns import Returns
 from clickmw.stores._sqlite_said import Words
 from clickmw.stores._sqlite_searches import Searches
+from clickmw.stores._sqlite_seen import mark_seen, write_seen
 from clickmw.stores.base import Stored
 
 Results = set[tuple[str, str]]
@@ -34,21 +37,34 @@ def take(
     moved = _learn_texts(connection, dictionaries, digests, events)
     batch = Batch(connection, dictionaries)
     searches, clicks, words = Searches(batch), Clicks(batch, digests), Words(batch)
+    returns = Returns(batch)
     fresh = searches.add(events)
-    searches.add_views(events, fresh)
+    repeats = Repeats(batch)
+    repeats.find(events, {search.event_id for search in fresh})
+    searches.repeat(fresh, repeats.stored["search"])
+    arrived = [*events, *batch.arrived(fresh)]
+    made = searches.add_views(arrived)
+    mark_seen(batch, [*arrived, *(batch.arrived(made) if made else ())])
     clicks.join_waiting(fresh)
     clicks.add(events)
     clicks.move(moved)
     clicks.find_searches(fresh)
     words.add(events)
+    words.join()
+    words.repeat(repeats.stored)
     words.decide()
     words.write()
+    clicks.repeat(repeats.stored["click"])
     clicks.decide()
     clicks.write()
+    returns.add(events)
     clicks.count_own()
     searches.decide()
     searches.settle()
     searches.write()
+    write_seen(batch)
+    repeats.write()
+    returns.settle(click.query_id for click in clicks.states)
     batch.write_rollups()
     same = sum(isinstance(stored.event, Search) for stored in events) - len(fresh)
     _add_to(ledger, "stored", len(events) - same)
@@ -86,11 +102,12 @@ def _texts_of(events: Sequence[Stored], known: dict[str, int]) -> tuple[Results,
         if isinstance(event, Search):
             queries.append(event.query)
             results.update(_results_of(event.source, event.impressions, known))
-        elif isinstance(event, Click):
-            pair = result_of(event.source, event.url, event.doc_id, event.query_id, event.ad_id)
+        elif isinstance(event, Click | Return):
+            ad_id = event.ad_id if isinstance(event, Click) else ""
+            pair = result_of(event.source, event.url, event.doc_id, event.query_id, ad_id)
             if result_key(*pair) not in known:
                 results.add(pair)
-            if event.query and not event.query_id:
+            if isinstance(event, Click) and event.query and not event.query_id:
                 queries.append(event.query)
         elif isinstance(event, Impression):
             if event.query:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
 
 from clickmw.counting import IMPRESSION_WINDOW_MS, ORDER_WINDOW_MS, decide_clicks
-from clickmw.events import Answer, Conversion, Feedback, Impression, Shown, query_id_bytes
+from clickmw.events import (
+    Answer,
+    Conversion,
+    Event,
+    Feedback,
+    Impression,
+    Shown,
+    query_id_bytes,
+)
 from clickmw.rollups import Dimensions
 from clickmw.stores._sqlite_batch import Batch
 from clickmw.stores._sqlite_batch import Shown as ShownRow
@@ -19,6 +29,8 @@ WINDOWS_MS = {
     ("impression", "ad_impression"): IMPRESSION_WINDOW_MS,
     ("conversion", ""): ORDER_WINDOW_MS,
 }
+#: What repeats share: table, kind, sender's key.
+Key = tuple[str, str, bytes | None]
 #: Shown things that the report counts; the others are only kept.
 COUNTED_IMPRESSION = "ad_impression"
 
@@ -27,7 +39,7 @@ _COMMON = (
     " visitor, session, drop_reason"
 )
 _OWN = {
-    "impression": "kind, query, ad_id, dedupe_key, result, position, module, doc_id, label",
+    "impression": "kind, query, ad_id, dedupe_key, result, position, module, doc_id, label, tag",
     "rating": "query, score, comment",
     "answer": "question, answer, is_question",
     "conversion": "order_id, value, currency, items, ad_id, url, dedupe_key",
@@ -43,18 +55,31 @@ ADD_SAID = {
     f" VALUES ({', '.join('?' * (14 + own.count(',') + 1))})"
     for table, own in _OWN.items()
 }
-CHANGE_SAID = {
-    table: f"UPDATE {table} SET drop_reason = ? WHERE id = ?"
-    for table in ("impression", "conversion")
+CHANGE_SAID = {table: f"UPDATE {table} SET drop_reason = ? WHERE id = ?" for table in _OWN}
+TRUST_SAID = {
+    table: f"UPDATE {table} SET trust = ? WHERE id = ? AND event_id = ?" for table in _OWN
 }
 _STANDING = (
     "id, event_id, received_ms, site, day, device, language, profile, source, trust, robot,"
     " drop_reason"
 )
+_NOTHING_SHOWN = f"{_STANDING}, NULL, 0, 0, 0"
+_STATES = {
+    "impression": f"SELECT {_STANDING}, query, result, position, module, dedupe_key, kind FROM impression",
+    "rating": f"SELECT {_NOTHING_SHOWN}, NULL, 0 FROM rating",
+    "answer": f"SELECT {_NOTHING_SHOWN}, NULL, 0 FROM answer",
+    "conversion": f"SELECT {_NOTHING_SHOWN}, dedupe_key, 0 FROM conversion",
+}
 _SAME = {
-    "impression": f"SELECT {_STANDING}, query, result, position, module FROM impression"
-    " WHERE dedupe_key = :key AND kind = :kind",
-    "conversion": f"SELECT {_STANDING}, NULL, 0, 0, 0 FROM conversion WHERE dedupe_key = :key",
+    "impression": f"{_STATES['impression']} WHERE dedupe_key = :key AND kind = :kind",
+    "conversion": f"{_STATES['conversion']} WHERE dedupe_key = :key",
+}
+FIND_SAID = {
+    table: f"""
+-- One row per thing that one event said, and then those of the next events.
+{states} WHERE id >= ? ORDER BY id
+"""
+    for table, states in _STATES.items()
 }
 # What a decision needs: what counted within a window before, and all from that moment on.
 FIND_SAME = {
@@ -101,9 +126,15 @@ class Words:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.states: list[SaidState] = []
+        self._known: dict[bytes, SaidState] = {}
+        self._left: list[SaidState] = []
+        self._waiting: list[tuple[bytes, tuple[str, bytes, str, int]]] = []
 
     def add(self, events: Sequence[Stored]) -> None:
         """Take in what was said among *events*."""
+        self.batch.load_searches(
+            query_id_bytes(event.query_id) for _, event in events if _may_be_of_session(event)
+        )
         for event_id, event in events:
             if isinstance(event, Impression):
                 self.states.append(self._shown(event_id, event))
@@ -118,7 +149,7 @@ class Words:
         state.shown = batch.shown(event.source, things, event.ad_id)
         own = (batch.term(event.kind), state.query, event.ad_id or None, state.dedupe_key)
         state.rows = [
-            (*own, *row, thing.doc_id or None, thing.title or None)
+            (*own, *row, thing.doc_id or None, thing.title or None, batch.term(event.tag))
             for thing, row in zip(things, state.shown, strict=True)
         ]
         return state
@@ -138,8 +169,32 @@ class Words:
         state.rows = [own]
         return state
 
+    def _at(self, event_id: bytes, event: Said) -> Dimensions:
+        """Return where *event* stands; what has no page yet may become more trusted."""
+        batch, at = self.batch, self.batch.dimensions(event)
+        if not _may_be_of_session(event):
+            return at
+        query_id = query_id_bytes(event.query_id)
+        search = batch.searches.get(query_id)
+        if search is None:
+            batch.places.setdefault(event_id, 0)
+            place = TABLE_OF[type(event)], event_id, event.visitor, at.site
+            self._waiting.append((query_id, place))
+        elif batch.is_of_session(search, bytes.fromhex(event.visitor), at.site):
+            return at._replace(trust=batch.term("session"))
+        return at
+
+    def join(self) -> None:
+        """Trust what waited for a page, where that was its visitor's."""
+        for each in self.batch.joining:
+            search = self.batch.searches[each.query_id]
+            if self.batch.is_of_session(search, bytes.fromhex(each.visitor), each.site):
+                trust = self.batch.term("session")
+                row = (trust, each.place, each.event_id)
+                self.batch.connection.execute(TRUST_SAID[each.table], row)
+
     def _new(self, event_id: bytes, event: Said, kind: str) -> SaidState:
-        at = self.batch.dimensions(event)
+        at = self._at(event_id, event)
         key = event.dedupe_key if isinstance(event, Impression | Conversion) else ""
         head = (
             event_id,
@@ -155,7 +210,7 @@ class Words:
             event_id,
             event.received_ms,
             at,
-            event.drop_reason,
+            self.batch.reason(event_id, event.drop_reason),
             None,
             [],
             bytes.fromhex(key) or None,
@@ -164,20 +219,44 @@ class Words:
             touched=True,
         )
 
+    def repeat(self, stored: Mapping[str, Mapping[bytes, Any]]) -> None:
+        """Take out of the walk what is stored and turns out to repeat something earlier."""
+        for table in _OWN:
+            for event_id, place in stored[table].items():
+                state = self._find(table, event_id, place)
+                if state is not None and state.reason in ("", "duplicate"):
+                    if state.walks():
+                        self._left.append(state)
+                    self._touch(state)
+                    self.batch.duplicates += state.reason == ""
+                    state.reason = "repeated"
+
+    def _find(self, table: str, event_id: bytes, place: int) -> SaidState | None:
+        """Return the event whose first row is *place*; None when it was pruned."""
+        rows = self.batch.connection.execute(FIND_SAID[table], (place,))
+        self._take_states(table, takewhile(lambda row: row[1] == event_id, rows))
+        return self._known.get(event_id)
+
     # -- who counts --------------------------------------------------------------------------------
 
     def decide(self) -> None:
         """Walk what shares its sender's key with something new."""
-        keys: dict[tuple[str, str, bytes | None], list[SaidState]] = {}
+        keys: dict[Key, list[SaidState]] = {}
+        since: dict[Key, list[SaidState]] = {}
         for state in self.states:
             if state.walks():
-                keys.setdefault((state.table, state.kind, state.dedupe_key), []).append(state)
-        for (table, kind, key), fresh in keys.items():
-            window_ms = WINDOWS_MS[table, kind]
-            walk = [*self._stored(table, kind, key, fresh, window_ms), *fresh]
-            walk.sort(key=lambda state: (state.received_ms, state.event_id))
-            times = [state.received_ms for state in walk]
-            for state, counts in zip(walk, decide_clicks(times, window_ms), strict=True):
+                key = (state.table, state.kind, state.dedupe_key)
+                keys.setdefault(key, []).append(state)
+                since.setdefault(key, []).append(state)
+        for state in self._left:
+            since.setdefault((state.table, state.kind, state.dedupe_key), []).append(state)
+        for key, changed in since.items():
+            window_ms = WINDOWS_MS[key[:2]]
+            found = self._stored(*key, changed, window_ms)
+            walk = {id(state): state for state in (*found, *keys.get(key, ())) if state.walks()}
+            states = sorted(walk.values(), key=lambda state: (state.received_ms, state.event_id))
+            times = [state.received_ms for state in states]
+            for state, counts in zip(states, decide_clicks(times, window_ms), strict=True):
                 self._set_reason(state, "" if counts else "duplicate")
 
     def _stored(
@@ -195,25 +274,41 @@ class Words:
             "window_ms": window_ms,
             "duplicate": self.batch.term("duplicate"),
         }
+        rows = self.batch.connection.execute(FIND_SAME[table], asked).fetchall()
+        return self._take_states(table, rows)
+
+    def _take_states(self, table: str, rows: Iterable[Any]) -> list[SaidState]:
+        """Return the events of *rows*, the same ones each time."""
         found: dict[bytes, SaidState] = {}
-        for row in self.batch.connection.execute(FIND_SAME[table], asked).fetchall():
-            at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
-            reason = self.batch.word(row[11])
-            new = SaidState(table, kind, row[1], row[2], at, reason, row[12], [], key, [])
-            state = found.setdefault(row[1], new)
-            state.ids.append(row[0])
-            state.shown.append((row[13], row[14], row[15]))
+        fresh: set[bytes] = set()
+        for row in rows:
+            event_id = row[1]
+            if event_id in self._known and event_id not in fresh:
+                found[event_id] = self._known[event_id]
+                continue
+            if event_id not in fresh:
+                fresh.add(event_id)
+                at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
+                reason, kind = self.batch.word(row[11]), self.batch.word(row[17])
+                new = SaidState(table, kind, event_id, row[2], at, reason, row[12], [], row[16], [])
+                found[event_id] = self._known[event_id] = new
+            found[event_id].ids.append(row[0])
+            found[event_id].shown.append((row[13], row[14], row[15]))
         return list(found.values())
 
     def _set_reason(self, state: SaidState, reason: str) -> None:
         if state.reason == reason:
             return
+        self._touch(state)
+        self.batch.duplicates += 1 if reason else -1
+        state.reason = reason
+
+    def _touch(self, state: SaidState) -> None:
+        """Take back what something stored had added, once; it is counted again at the end."""
         if not state.touched:
             state.touched = True
             self.states.append(state)
             self._count(state, -1)
-        self.batch.duplicates += 1 if reason else -1
-        state.reason = reason
 
     def _count(self, state: SaidState, sign: int) -> None:
         if state.kind == COUNTED_IMPRESSION and state.reason in ("", "robot"):
@@ -232,5 +327,20 @@ class Words:
                 rows = [(reason, number) for number in state.ids]
                 self.batch.connection.executemany(CHANGE_SAID[state.table], rows)
             else:
+                if state.event_id in self.batch.places:
+                    self.batch.places[state.event_id] = self.batch.next_id(state.table)
                 new = [(*state.head, reason, *own) for own in state.rows]
                 self.batch.connection.executemany(ADD_SAID[state.table], new)
+        for query_id, (table, event_id, visitor, site) in self._waiting:
+            place = table, self.batch.places[event_id], visitor, site
+            self.batch.let_wait(query_id, event_id, place)
+
+
+def _may_be_of_session(event: Event) -> bool:
+    """Tell whether a browser says *event* by itself, of a page that may have been its visitor's."""
+    return (
+        isinstance(event, Feedback | Answer | Conversion)
+        and event.source == "beacon"
+        and event.trust == "anonymous"
+        and bool(event.query_id and event.visitor)
+    )

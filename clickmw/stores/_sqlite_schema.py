@@ -63,7 +63,8 @@ CREATE TABLE recent_search (
   PRIMARY KEY (site, visitor, received_ms, query_id)
 ) STRICT, WITHOUT ROWID;
 
--- One row per view whose page has not arrived yet; body: the event as the journal has it.
+-- One row per event whose page has not arrived yet; body: the event as the journal has it, or of one
+-- that has a row of its own its table, id, visitor and site.
 CREATE TABLE waiting_view (
   query_id BLOB NOT NULL, event_id BLOB NOT NULL, body TEXT NOT NULL, PRIMARY KEY (query_id, event_id)
 ) STRICT, WITHOUT ROWID;
@@ -118,15 +119,38 @@ ALTER TABLE click ADD COLUMN dedupe_key BLOB;
 ALTER TABLE click ADD COLUMN doc_id TEXT;
 ALTER TABLE click ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE click ADD COLUMN by_digest INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE click ADD COLUMN tag INTEGER NOT NULL DEFAULT 0;
+UPDATE click SET tag = search.tag FROM search WHERE search.query_id = click.query_id AND search.tag <> 0;
 -- told: 1 where a sender reported the search, so that clicks may belong to it by its words.
 ALTER TABLE search ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conversion ADD COLUMN dedupe_key BLOB;
+-- What waits for a page is any event now: as the journal has it, with the letter of its kind.
+UPDATE waiting_view SET body = '["v",' || substr(body, 2);
+-- seen: JSON list of [position, module, milliseconds after the search]; null: nobody says.
+ALTER TABLE search ADD COLUMN seen TEXT;
 
 -- One row per thing that was shown outside of a search; those of one event share its id.
 CREATE TABLE impression (
   {_COMMON}, kind INTEGER NOT NULL, result INTEGER NOT NULL, label TEXT, position INTEGER NOT NULL,
-  module INTEGER NOT NULL, query INTEGER, ad_id TEXT, doc_id TEXT, dedupe_key BLOB
+  module INTEGER NOT NULL, query INTEGER, ad_id TEXT, doc_id TEXT, dedupe_key BLOB,
+  tag INTEGER NOT NULL
 ) STRICT;
+
+-- One row per return of a visitor to the results; the time goes to the click it belongs to.
+CREATE TABLE came_back (
+  id INTEGER PRIMARY KEY, event_id BLOB NOT NULL, received_ms INTEGER NOT NULL, query_id BLOB NOT NULL,
+  view_id BLOB, visitor BLOB, result INTEGER NOT NULL, position INTEGER, client_id BLOB,
+  dwell_s REAL NOT NULL
+) STRICT;
+CREATE INDEX came_back_to ON came_back (query_id);
+
+-- One row per id that a browser gave an event, for two days after the last event that had it:
+-- the first of them, and the key of its row in the table *kind*.
+CREATE TABLE sent_id (
+  client_id BLOB NOT NULL, kind TEXT NOT NULL, site INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  event_id BLOB NOT NULL, last_ms INTEGER NOT NULL, place ANY NOT NULL,
+  PRIMARY KEY (client_id, kind, site, received_ms, event_id)
+) STRICT, WITHOUT ROWID;
 
 -- The advertisers of the settings, and the hosts and ads that are theirs.
 CREATE TABLE advertiser (
@@ -180,7 +204,7 @@ SELECT lower(hex(click.event_id)) AS event_id,
        nullif(reason.text, '') AS drop_reason, kind.text AS kind, click.received_ms AS received_ms,
        language.text AS language, profile.text AS profile, click.ad_id AS ad_id,
        click.user_activated AS user_activated, click.dwell_s AS dwell_s,
-       click.position_raw AS position_raw
+       click.position_raw AS position_raw, tag.text AS tag
   FROM click
   JOIN site ON site.id = click.site
   JOIN result ON result.id = click.result
@@ -193,7 +217,8 @@ SELECT lower(hex(click.event_id)) AS event_id,
   JOIN term AS reason ON reason.id = click.drop_reason
   JOIN term AS kind ON kind.id = click.kind
   JOIN term AS language ON language.id = click.language
-  JOIN term AS profile ON profile.id = click.profile;
+  JOIN term AS profile ON profile.id = click.profile
+  JOIN term AS tag ON tag.id = click.tag;
 
 DROP VIEW IF EXISTS searches;
 CREATE VIEW searches AS
@@ -225,14 +250,19 @@ CREATE VIEW impressions AS
 SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixepoch') AS day,
        site.handle AS site, query.text AS query, result.url AS url, result.doc_id AS doc_id,
        json_extract(shown.value, '$[1]') AS position, module.text AS module_code,
-       NULL AS seen_at, lower(hex(search.event_id)) AS event_id, 'result' AS kind, NULL AS label,
+       (SELECT strftime('%Y-%m-%dT%H:%M:%fZ',
+                        (search.received_ms + json_extract(mark.value, '$[2]')) / 1000.0, 'unixepoch')
+          FROM json_each(search.seen) AS mark
+         WHERE json_extract(mark.value, '$[0]') = json_extract(shown.value, '$[1]')
+           AND json_extract(mark.value, '$[1]') = json_extract(shown.value, '$[2]')) AS seen_at,
+       lower(hex(search.event_id)) AS event_id, 'result' AS kind, NULL AS label,
        source.text AS source,
        reason.text IN ('', 'page', 'repeat', 'typing') AS counted,
        CASE WHEN reason.text IN ('page', 'repeat', 'typing') THEN NULL
             ELSE nullif(reason.text, '') END AS drop_reason,
        strftime('%Y-%m-%dT%H:%M:%fZ', search.received_ms / 1000.0, 'unixepoch') AS received_at,
        nullif(lower(hex(search.visitor)), '') AS visitor, search.session AS session, NULL AS ad_id,
-       trust.text AS trust
+       trust.text AS trust, tag.text AS tag
   FROM search
   JOIN json_each(search.impressions) AS shown
   JOIN site ON site.id = search.site
@@ -242,6 +272,7 @@ SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixep
   JOIN term AS source ON source.id = search.source
   JOIN term AS trust ON trust.id = search.trust
   JOIN term AS reason ON reason.id = search.drop_reason
+  JOIN term AS tag ON tag.id = search.tag
 UNION ALL
 SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoch'),
        site.handle, query.text, result.url, coalesce(shown.doc_id, result.doc_id),
@@ -249,7 +280,7 @@ SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoc
        NULL, lower(hex(shown.event_id)), kind.text, shown.label,
        source.text, shown.drop_reason = 0, nullif(reason.text, ''),
        strftime('%Y-%m-%dT%H:%M:%fZ', shown.received_ms / 1000.0, 'unixepoch'),
-       nullif(lower(hex(shown.visitor)), ''), shown.session, shown.ad_id, trust.text
+       nullif(lower(hex(shown.visitor)), ''), shown.session, shown.ad_id, trust.text, tag.text
   FROM impression AS shown
   JOIN site ON site.id = shown.site
   LEFT JOIN search ON search.query_id = shown.query_id
@@ -259,7 +290,8 @@ SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoc
   JOIN term AS module ON module.id = shown.module
   JOIN term AS source ON source.id = shown.source
   JOIN term AS trust ON trust.id = shown.trust
-  JOIN term AS reason ON reason.id = shown.drop_reason;
+  JOIN term AS reason ON reason.id = shown.drop_reason
+  JOIN term AS tag ON tag.id = shown.tag;
 """
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from clickmw.counting import (
     COUNTED,
     OUR_SOURCES,
     SEARCH_WINDOW_MS,
+    TYPING_MS,
     Decision,
     Walked,
     decide_searches,
@@ -21,7 +23,8 @@ from clickmw.stores.base import Stored
 
 #: Searches further back than this cannot change what a new one does (a window, and the typing before it).
 LOOK_BACK_MS = 2 * SEARCH_WINDOW_MS
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+#: Nothing was against these searches but rules of ours.
+RULED = frozenset(("", "page", "repeat", "typing", "shared", "prefetch"))
 
 FIND_KNOWN = """
 -- One row per query id of a list that has a search already.
@@ -39,10 +42,6 @@ SELECT recent.query_id FROM wanted
 FIND_BELONGING = """
 -- One row per search that belongs to another one.
 SELECT query_id, own_clicks, own_best FROM search WHERE first_query_id = ?
-"""
-FIND_VIEWS = """
--- One row per view that waited for a page of a list.
-SELECT query_id, event_id, body FROM waiting_view WHERE query_id IN ({})
 """
 ADD_SEARCH = f"""
 -- One row per search.
@@ -65,6 +64,7 @@ class Searches:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.states = batch.searches
+        self._left: list[SearchState] = []
 
     # -- taking in ---------------------------------------------------------------------------------
 
@@ -114,42 +114,52 @@ class Searches:
             + ",".join([f"[{result},{position},{module}]" for result, position, module in shown])
             + "]",
             int(bool(sent and search.visitor and search.query and not search.shared)),
+            None,
             stored=False,
             shown=shown,
             touched=True,
         )
 
-    def add_views(self, events: Sequence[Stored], fresh: Sequence[SearchState]) -> None:
-        """Make a view of a shared page a search of its own, and one of a prefetched page its proof."""
-        batch = self.batch
+    def repeat(self, fresh: Sequence[SearchState], places: Mapping[bytes, Any]) -> None:
+        """Take searches out of the walk that repeat others: *fresh* ones, and stored ones at *places*."""
+        for search in fresh:
+            if search.reason in RULED:
+                search.reason = self.batch.reason(search.event_id, "") or search.reason
+            if search.event_id in self.batch.places:
+                self.batch.places[search.event_id] = search.query_id
+        self.batch.load_searches(places.values())
+        for event_id, query_id in places.items():
+            found = self.states.get(query_id)
+            if found and found.event_id == event_id and found.reason in RULED:
+                self.batch.touch_search(found)
+                self.batch.duplicates += 1
+                if found.walks():
+                    self._left.append(found)
+                found.reason, found.first = "repeated", None
+
+    def add_views(self, events: Sequence[Stored]) -> list[SearchState]:
+        """Make a view of a shared page a search of its own, and one of a prefetched page its proof.
+
+        Returns the searches that were made.
+        """
+        batch, made = self.batch, []
         views = [
             (stored.event_id, stored.event) for stored in events if isinstance(stored.event, View)
         ]
-        views += self._waiting_views([search.query_id for search in fresh])
         batch.load_searches(query_id_bytes(view.query_id) for _, view in views)
         batch.load_searches(query_id_bytes(view.view_id) for _, view in views)
         for event_id, view in views:
             page = self.states.get(query_id_bytes(view.query_id))
             if page is None:
-                self._let_wait(event_id, view)
+                batch.let_wait(query_id_bytes(view.query_id), event_id, view)
             elif page.prefetched and not page.shared and view.drop_reason == "":
                 batch.activate(page)
             elif page.shared and query_id_bytes(view.view_id) not in self.states:
                 search = self._viewed(page, event_id, view)
                 self.states[search.query_id] = search
                 batch.recount.add(search.query_id)
-
-    def _waiting_views(self, pages: Sequence[bytes]) -> list[tuple[bytes, View]]:
-        rows = list(self.batch.find(FIND_VIEWS, pages))
-        self.batch.connection.executemany(
-            "DELETE FROM waiting_view WHERE query_id = ? AND event_id = ?",
-            [row[:2] for row in rows],
-        )
-        return [(row[1], View(*json.loads(row[2]))) for row in rows]
-
-    def _let_wait(self, event_id: bytes, view: View) -> None:
-        row = (query_id_bytes(view.query_id), event_id, _encode(view))
-        self.batch.connection.execute("INSERT OR IGNORE INTO waiting_view VALUES (?, ?, ?)", row)
+                made.append(search)
+        return made
 
     def _viewed(self, page: SearchState, event_id: bytes, view: View) -> SearchState:
         at = self.batch.dimensions(view)
@@ -164,6 +174,7 @@ class Searches:
             prefetched=0,
             reason=view.drop_reason,
             viewed=page.query_id,
+            seen=None,
             stored=False,
             touched=True,
             showed=False,
@@ -178,6 +189,12 @@ class Searches:
             if search.walks() and (not search.stored or search.reason == "prefetch"):
                 key = (search.at.site, search.visitor)
                 visitors[key] = min(visitors.get(key, search.received_ms), search.received_ms)
+        again: dict[tuple[int, bytes | None], int] = {}
+        for search in self._left:
+            key = (search.at.site, search.visitor)
+            visitors[key] = min(visitors.get(key, search.received_ms), search.received_ms)
+            # Whom it made half-typed may count now.
+            again[key] = min(again.get(key, search.received_ms), search.received_ms - TYPING_MS)
         asked = [(*key, earliest_ms - LOOK_BACK_MS) for key, earliest_ms in visitors.items()]
         self.batch.load_searches(row[0] for row in self.batch.find(FIND_RECENT, asked, "(?, ?, ?)"))
         walks: dict[tuple[int, bytes | None], list[SearchState]] = {key: [] for key in visitors}
@@ -189,17 +206,19 @@ class Searches:
                 and search.received_ms >= visitors[key] - LOOK_BACK_MS
             ):
                 walks[key].append(search)
-        for walk in walks.values():
+        for key, walk in walks.items():
             if len(walk) == 1:  # most visitors search once: what the rule says is known
                 self._set(walk[0], COUNTED)
             else:
                 walk.sort(key=lambda search: (search.received_ms, search.event_id))
-                self._decide_walk(walk)
+                self._decide_walk(walk, again.get(key))
 
-    def _decide_walk(self, walk: Sequence[SearchState]) -> None:
+    def _decide_walk(self, walk: Sequence[SearchState], again_ms: int | None) -> None:
         decisions = [
             Decision(search.reason, search.first)
-            if search.stored and search.reason != "prefetch"
+            if search.stored
+            and search.reason != "prefetch"
+            and (again_ms is None or search.received_ms < again_ms)
             else None
             for search in walk
         ]
@@ -303,4 +322,5 @@ def _row(search: SearchState, reason: int, standing: tuple[object, ...]) -> tupl
         *standing,
         search.impressions,
         search.told,
+        search.seen,
     )

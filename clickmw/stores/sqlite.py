@@ -60,6 +60,10 @@ FORGET_SEGMENT = """
 -- One row: a segment whose file is gone.
 DELETE FROM segment WHERE name = :segment
 """
+FORGET_SENT = """
+-- One row per id of a browser that nobody will repeat.
+DELETE FROM sent_id WHERE client_id < ? AND last_ms < ?
+"""
 SET_HORIZON = """
 -- One row: raw rows received before this have been pruned.
 INSERT INTO meta (key, value) VALUES ('pruned_before_ms', :before_ms) ON CONFLICT (key)
@@ -154,6 +158,12 @@ class SQLiteStore:
                 "DELETE FROM recent_search WHERE received_ms < ?",
                 (time.time_ns() // 1_000_000 - 2 * 86_400_000 - 3_600_000,),
             )
+            # A browser's id begins with its own clock's time, which may be two days off.
+            oldest_ms = time.time_ns() // 1_000_000 - 2 * 86_400_000 - 3_600_000
+            connection.execute(FORGET_SENT, (oldest_ms.to_bytes(6), oldest_ms))
+            # An id begins with its segment's time: what waited so long waits in vain.
+            oldest = max(before_ms, 0).to_bytes(6)
+            connection.execute("DELETE FROM waiting_view WHERE event_id < ?", (oldest,))
             deleted = sum(_delete_oldest(connection, table, before_ms, limit) for table in _KEYS)
             if deleted:
                 connection.execute(SET_HORIZON, {"before_ms": str(before_ms)})
@@ -322,6 +332,7 @@ _KEYS = {
     "rating": "id",
     "answer": "id",
     "conversion": "id",
+    "came_back": "id",
 }
 _OLDEST = {
     table: f"SELECT {key}, received_ms FROM {table} ORDER BY {key} LIMIT ?"  # noqa: S608
