@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
-.PHONY: setup demo test long lint types check bench dist clean
+.PHONY: setup demo snippet test long lint types check bench dist clean
 
 setup: $(READY)
 
@@ -16,6 +16,13 @@ $(READY): setup.cfg pyproject.toml
 # Open the printed address; Ctrl+C ends it.
 demo: $(READY)
 	$(BIN)/clickmw demo $(ARGS)
+
+# The browser's files from static/source/, packed; needs node and npm. A test compares them.
+snippet:
+	mkdir -p .conformance/snippet
+	cp static/source/package.json .conformance/snippet/
+	cd .conformance/snippet && npm install --no-package-lock --no-audit --no-fund --ignore-scripts
+	cd .conformance/snippet && node ../../static/source/build.mjs
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not long" $(ARGS)

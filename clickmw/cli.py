@@ -1,4 +1,4 @@
-"""The command line: ``clickmw demo``, ``serve``, ``drain``, ``report``, ``mcp``, ``check``, ``simulate``, ``doctor``.
+"""The command line: ``clickmw demo``, ``serve``, ``drain``, ``report``, ``mcp``, ``check``, ``snippet``, ``simulate``, ``doctor``.
 
 Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration, 3 the store cannot be reached.
 """
@@ -273,6 +273,37 @@ def _door(install: Install, *keys: Any) -> Any:
             "Name the right one with --store sqlite:///path/to/clicks.db"
         )
     return Door(_nothing_here, settings)
+
+
+@main.command()
+@click.option("--origin", default="", help="Where clickmw is, for pages of other sites: https://…")
+@as_json
+@click.pass_obj
+def snippet(install: Install, origin: str, as_json: bool) -> None:
+    """Print the tags of the browser's files, and what a Content-Security-Policy must allow.
+
+    Example: clickmw snippet --origin https://clicks.example
+    """
+    from clickmw.assets import SCRIPTS, script_tag
+
+    origin = origin.rstrip("/")
+    folder = origin + install.settings().prefix
+    tags = {name: script_tag(name, folder) for name in SCRIPTS}
+    policy = dict.fromkeys(("script-src", "connect-src"), origin or "'self'")
+    if as_json:
+        click.echo(json.dumps({"tags": tags, "csp": policy}, indent=2))
+        return
+    for name, tag in tags.items():
+        click.echo(f"{_NEEDED_FOR[name]}\n{tag}\n")
+    words = "; ".join(f"{directive} {source}" for directive, source in policy.items())
+    click.echo(f"Content-Security-Policy: {words}\nWith a nonce in script-src: add it to each tag.")
+
+
+_NEEDED_FOR = {
+    "clickmw.js": "Clicks and what was seen (the middleware inserts this one by itself):",
+    "clickmw.extra.js": "Reports of your own scripts, returns, data-observe, data-debug:",
+    "clickmw.feedback.js": "The question <clickmw-feedback>, with the two above:",
+}
 
 
 @main.command()

@@ -215,9 +215,18 @@ def _install(command: list[str], folder: Path, wanted: str) -> Path:
 @pytest.fixture(scope="session")
 def node_clients() -> Path:
     """A folder whose ``node_modules`` has the packages of ``tests/conformance/package.json``."""
-    wanted = (CHECKOUT / "tests" / "conformance" / "package.json").read_text()
+    return _npm_install(CHECKOUT / "tests" / "conformance" / "package.json", CLIENTS / "node")
+
+
+@pytest.fixture(scope="session")
+def node_builder() -> Path:
+    """A folder whose ``node_modules`` has what builds the snippet, as for ``make snippet``."""
+    return _npm_install(CHECKOUT / "static" / "source" / "package.json", CLIENTS / "snippet")
+
+
+def _npm_install(packages: Path, folder: Path) -> Path:
     command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-    return _install(command, CLIENTS / "node", wanted)
+    return _install(command, folder, packages.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
+from base64 import b64decode
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from webtest import TestRequest
 
-from clickmw.assets import TYPES, asset_of, fingerprint, read_asset, serve_asset
+from clickmw.assets import (
+    CHECKOUT,
+    SCRIPTS,
+    TYPES,
+    asset_of,
+    fingerprint,
+    integrity,
+    marked_name,
+    read_asset,
+    serve_asset,
+)
+from clickmw.cli import main
 
 NAMES = sorted(TYPES)
-
-
-def marked(name: str) -> str:
-    """Return the name that changes with the bytes."""
-    stem, _, suffix = name.rpartition(".")
-    return f"{stem}.{fingerprint(name)}.{suffix}"
 
 
 def ask(
@@ -59,7 +68,18 @@ def test_a_fingerprint_is_twelve_hex_digits(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_is_found_by_its_name_and_by_its_fingerprint(name: str) -> None:
     assert asset_of(name) == (name, False)
-    assert asset_of(marked(name)) == (name, True)
+    assert asset_of(marked_name(name)) == (name, True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_fingerprint_of_another_version_means_todays_file_for_a_while(name: str) -> None:
+    assert asset_of(marked_name(name, "0123456789ab")) == (name, False)
+
+
+def test_an_integrity_is_the_hash_of_the_bytes() -> None:
+    algorithm, _, proof = integrity("clickmw.js").partition("-")
+
+    assert b64decode(proof) == hashlib.new(algorithm, read_asset("clickmw.js")).digest()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +90,13 @@ def test_a_file_is_found_by_its_name_and_by_its_fingerprint(name: str) -> None:
         "x.js",
         "clickmw",
         "clickmw.css",
-        "clickmw.000000000000.js",
+        "clickmw.extra",
+        "clickmw.zzzzzzzzzzzz.js",
+        "clickmw.00000000000.js",
+        "clickmw.000000000000.css",
+        "clickmw.js.br",
+        "clickmw.js.gz",
+        "source/clickmw.js",
         "clickmw..js",
         "../setup.cfg",
         "__init__.py",
@@ -109,7 +135,7 @@ def test_head_is_told_the_length_alone() -> None:
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "br, gzip, deflate", "GZIP;q=0.5"])
-def test_a_file_is_packed_for_those_who_take_that(accepted: str) -> None:
+def test_the_style_sheet_is_packed_for_those_who_take_that(accepted: str) -> None:
     _, headers, body = ask("report.css", **{"Accept-Encoding": accepted})
 
     assert headers["Content-Encoding"] == "gzip"
@@ -118,8 +144,56 @@ def test_a_file_is_packed_for_those_who_take_that(accepted: str) -> None:
     assert gzip.decompress(body) == read_asset("report.css")
 
 
+FORMS = {
+    "gzip, deflate, br, zstd": "br",
+    "br": "br",
+    "gzip, BR;q=0.1": "br",
+    "gzip": "gzip",
+    "br;q=0, gzip": "gzip",
+    "br ; Q=0.000 , gzip;q=1.0": "gzip",
+    "x-br, brotli, gzip": "gzip",
+    "": None,
+    "identity, deflate": None,
+    "br;q=0, gzip;q=0": None,
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(("accepted", "form"), FORMS.items(), ids=list(FORMS))
+def test_a_script_is_sent_in_the_smallest_form_that_is_taken(
+    name: str, accepted: str, form: str | None
+) -> None:
+    _, headers, body = ask(name, **{"Accept-Encoding": accepted})
+
+    assert headers.get("Content-Encoding") == form
+    assert headers["Content-Length"] == str(len(body))
+    suffix = {"br": ".br", "gzip": ".gz", None: ""}[form]
+    assert body == (CHECKOUT / f"{name}{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_form_of_a_script_has_a_tag_of_its_own(name: str) -> None:
+    found = [ask(name, **{"Accept-Encoding": each})[1] for each in ("", "gzip", "br")]
+
+    assert len({headers["ETag"] for headers in found}) == 3
+    assert {headers["Vary"] for headers in found} == {"Accept-Encoding"}
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "readers"),
+    [(name, "cross-origin", "*") for name in SCRIPTS] + [("report.css", "same-origin", None)],
+)
+def test_pages_of_other_sites_may_load_the_scripts_alone(
+    name: str, policy: str, readers: str | None
+) -> None:
+    headers = ask(name)[1]
+
+    assert headers["Cross-Origin-Resource-Policy"] == policy
+    assert headers.get("Access-Control-Allow-Origin") == readers
+
+
 @pytest.mark.parametrize("accepted", ["", "br", "identity", "gzip;q=0", "br, gzip; q=0.0"])
-def test_a_file_is_not_packed_for_others(accepted: str) -> None:
+def test_the_style_sheet_is_not_packed_for_others(accepted: str) -> None:
     _, headers, body = ask("report.css", **{"Accept-Encoding": accepted})
 
     assert "Content-Encoding" not in headers
@@ -139,3 +213,39 @@ def test_a_packed_file_is_known_by_its_own_tag() -> None:
     tag = ask("report.css", **takes)[1]["ETag"]
 
     assert ask("report.css", **takes, **{"If-None-Match": tag})[0] == "304"
+
+
+# -- the command -------------------------------------------------------------------------------
+
+
+def snippet(*options: str) -> str:
+    result = CliRunner().invoke(main, ["snippet", *options])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_command_prints_a_tag_for_each_file_and_the_policy() -> None:
+    said = snippet()
+    for name in SCRIPTS:
+        assert f'src="/_clicks/{marked_name(name)}" integrity="{integrity(name)}"' in said
+    assert "Content-Security-Policy: script-src 'self'; connect-src 'self'\n" in said
+
+
+def test_the_command_prints_the_same_as_json() -> None:
+    facts = json.loads(snippet("--json"))
+
+    assert facts["csp"] == {"script-src": "'self'", "connect-src": "'self'"}
+    assert list(facts["tags"]) == list(SCRIPTS)
+    assert all(tag in snippet() for tag in facts["tags"].values())
+
+
+def test_a_page_of_another_site_asks_before_it_runs_our_script(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CLICKMW_PREFIX", "/seen")
+    facts = json.loads(snippet("--json", "--origin", "https://clicks.example/"))
+
+    assert set(facts["csp"].values()) == {"https://clicks.example"}
+    tag = facts["tags"]["clickmw.js"]
+    assert f'src="https://clicks.example/seen/{marked_name("clickmw.js")}"' in tag
+    assert 'crossorigin="anonymous"' in tag

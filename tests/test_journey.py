@@ -16,6 +16,7 @@ import pytest
 from webtest import TestApp, TestResponse
 
 from clickmw import ClickMW
+from clickmw.assets import marked_name
 from clickmw.events import Click, Search, Shown
 from clickmw.health import difference
 from clickmw.journal import read_records, segment_paths
@@ -109,7 +110,7 @@ def test_scanner_and_rewrite_sign_the_links_that_may_be_followed(trip: Journey) 
 
     assert [href.startswith("/_clicks/r/") for href in hrefs] == [True, True, False]
     assert hrefs[2] == RESULTS[2]
-    assert trip.page.html.script["src"] == "/_clicks/clickmw.js"
+    assert trip.page.html.script["src"] == f"/_clicks/{marked_name('clickmw.js')}"
 
 
 def test_the_token_remembers_where_the_link_stood(trip: Journey) -> None:

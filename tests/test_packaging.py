@@ -108,7 +108,7 @@ def test_the_list_of_packages_is_in_order_and_names_each_once() -> None:
     assert sorted(set(PACKAGES)) == PACKAGES
 
 
-@pytest.mark.parametrize("pattern", ["*.py", "*.html", "*.css", "*.js", "py.typed"])
+@pytest.mark.parametrize("pattern", ["*.py", "*.html", "*.css", "*.js", "*.gz", "*.br", "py.typed"])
 def test_the_wheel_holds_every_file(pattern: str, wheel_names: set[str]) -> None:
     expected = shipped_files(pattern)
     assert expected

@@ -27,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickmw import ClickMW, journal
+from clickmw.assets import marked_name
 from clickmw.errors import SettingsError
 from clickmw.rewrite import WHOLE_BYTES, is_shared
 from clickmw.sites import Rule
@@ -41,7 +42,7 @@ PAGE = (
     b'</ol><a href="https://other.example/a">plain</a></body></html>\n'
 )
 SIGNED = re.compile(rb"/_clicks/r/[^\"'> ]+")
-SCRIPT = b'<script async src="/_clicks/clickmw.js"></script>'
+SCRIPT = f'<script async src="/_clicks/{marked_name("clickmw.js")}"></script>'.encode()
 HTML = ("Content-Type", "text/html; charset=utf-8")
 Environ = dict[str, Any]
 Header = tuple[str, str]
@@ -269,6 +270,32 @@ def test_a_page_without_marks_is_sent_as_it_is(wrap: Wrap) -> None:
 
     assert answer.body == page
     assert answer.headers == [*headers, ("Content-Length", str(len(page)))]
+
+
+POLICIES = {
+    "script-src 'nonce-r4nd0m=='": "r4nd0m==",
+    "default-src 'none'; script-src 'self' 'strict-dynamic' 'nonce-a-b_c+d/e'; img-src *": "a-b_c+d/e",
+    "script-src 'self', script-src-elem 'nonce-second'": "second",
+    "default-src 'nonce-first'": "first",
+    "SCRIPT-SRC  'nonce-x'": "x",
+    "style-src 'nonce-other'": None,
+    "script-src 'self'; style-src 'nonce-other'": None,
+    "script-src 'self', style-src 'nonce-other'": None,
+    "script-src 'nonce-\"><script>'": None,
+    "script-src 'nonce-'": None,
+    "x-script-src 'nonce-other'": None,
+}
+
+
+@pytest.mark.parametrize(("policy", "nonce"), POLICIES.items(), ids=list(POLICIES))
+@pytest.mark.parametrize("length", [True, False], ids=["whole", "streamed"])
+def test_the_snippet_has_the_nonce_of_the_page(
+    policy: str, nonce: str | None, length: bool, wrap: Wrap
+) -> None:
+    host = Host((PAGE,), HTML, ("Content-Security-Policy", policy), length=length)
+    tag = SCRIPT.decode().replace("></", f' nonce="{nonce}"></' if nonce else "></")
+
+    assert tag.encode() in serve(wrap(host)).body
 
 
 def test_no_snippet_when_it_is_not_wanted(wrap: Wrap) -> None:
