@@ -26,6 +26,7 @@ MODULES = {
     "store": ("F11", "F12"),
     "panels": ("F13", "F14", "F15"),
     "rewriting": ("R",),
+    "snippet_sizes": ("S",),
 }
 LEGEND = """\
 Each line compares two things of one run. Their rounds take turns, so that a slow moment of the
@@ -67,7 +68,7 @@ def arguments() -> argparse.Namespace:
         default=frozenset(),
         type=lambda text: frozenset(text.upper().split(",")),
         help="lines to make, as F2,F11 (P: foreign click APIs; R: the rewriting of pages; "
-        "F14: 10 million, long)",
+        "S: bytes of the snippet; F14: 10 million, long)",
     )
     parser.add_argument("--gate", action="store_true", help="exit 1 when a target was missed")
     return parser.parse_args()

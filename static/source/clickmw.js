@@ -77,7 +77,7 @@
     const tag = document.querySelector("script[data-view]");
     const events = [];
     // Clicks inside a closed shadow root look all the same from outside: there, redirects stay.
-    if (!find()[0] || root.mode == "closed" || document.readyState == "loading" || isSilent()) return;
+    if (isSilent() || document.readyState == "loading" || root.mode == "closed" || !find()[0]) return;
     if (tag) {
       find().forEach((link) => {
         const [, k, , search] = read(tokenOf(link));
@@ -94,7 +94,8 @@
     const text = tokenOf(link);
     const [place, k, v, search, position] = read(text);
     let timer;
-    if (place) {
+    // htmx 4 has decided to fetch this link while it led to us, and would fetch any other site too.
+    if (place && !link.dataset.htmxPowered) {
       link.dataset.clickToken = text;
       link.setAttribute("href", place);
       const see = () => {
@@ -133,13 +134,13 @@
     if (!link || event.button > 1) return;
     const text = link.dataset.clickToken;
     const [place, k, v] = read(text);
-    const before = document.URL;
+    const before = location.href;
     let looks = 50;
     if (link.getAttribute("href") != place) return;
     // Prevented: by a menu perhaps, or a router. It is a click when the page moves on, within 5 s.
     const look = (pending = (hasMoved) => {
       if (pending != look) return;
-      if (hasMoved || !event.defaultPrevented || document.URL != before) {
+      if (hasMoved || !event.defaultPrevented || location.href != before) {
         pending = 0;
         // The browser takes no report now. While the click is on its way, the redirect can count it:
         // that a request fails as well would be known only when the page has gone.
@@ -158,7 +159,7 @@
 
   const remember = (seconds) => {
     document.cookie =
-      "clickmw_optout=1;path=/;samesite=lax;max-age=" +
+      "clickmw_optout=1;samesite=lax;path=/;max-age=" +
       seconds +
       (location.protocol > "http:" ? ";secure" : "");
   };
@@ -186,8 +187,8 @@
   addEventListener("click", choose, true);
   addEventListener("auxclick", choose, true);
   addEventListener("pagehide", flush);
-  document.addEventListener("visibilitychange", flush);
-  "DOMContentLoaded prerenderingchange turbo:load turbo:frame-load htmx:load"
+  addEventListener("visibilitychange", flush);
+  "DOMContentLoaded prerenderingchange turbo:load turbo:frame-load htmx:load htmx:after:process"
     .split(" ")
     .forEach((type) => document.addEventListener(type, () => scan()));
   // The other files, when they came first.
