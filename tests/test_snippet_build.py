@@ -106,6 +106,57 @@ def test_a_file_needs_no_more_than_a_strict_policy_allows(name: str) -> None:
     assert found == ({"preventDefault"} if "feedback" in name else set())
 
 
+# --- the page about it ------------------------------------------------------------------------------
+
+PAGE = (CHECKOUT.parent / "docs" / "reference" / "snippet.md").read_text(encoding="utf-8")
+
+
+def column(heading: str, pattern: str) -> list[str]:
+    """Return what *pattern* finds at the beginning of the rows below *heading*."""
+    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^\| `{pattern}", text, flags=re.M)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_page_has_the_sizes(name: str) -> None:
+    sizes = [f"{(CHECKOUT / f'{name}{form}').stat().st_size:,}" for form in ("", ".gz", ".br")]
+    assert f"| `{name}` | {' | '.join(sizes)} |" in PAGE
+
+
+def test_the_page_has_every_function() -> None:
+    said = column("Functions of the core", r"clickmw\.(\w+)\(")
+    said += column("Functions of the extra", r"clickmw\.(\w+)\(")
+    core = (SOURCES / "clickmw.js").read_text().partition("Object.assign(clickmw, {")[2]
+    extra = (SOURCES / "clickmw.extra.js").read_text().partition("Object.assign(clickmw, {")[2]
+    made = set()
+    for text in (core, extra):
+        made |= set(re.findall(r"^    (\w+)(?:,|\(|:)", text.partition("\n  });")[0], flags=re.M))
+    assert set(said) == made - {"send", "isSilent"}
+
+
+def test_the_page_has_every_attribute() -> None:
+    sources = "".join((SOURCES / name).read_text() for name in SCRIPTS)
+    read = set(re.findall(r"script\[(data-\w+)\]", sources))
+    read |= {f"data-{name}" for name in re.findall(r'"(\w+)" in dataset', sources)}
+    assert set(column("Attributes of the tags", r"(data-\w+)")) == read
+
+
+def test_the_page_has_every_word_of_the_question() -> None:
+    source = (SOURCES / "clickmw.feedback.js").read_text()
+    words = dict(re.findall(r'word\("(\w+)", "(.+?)"\)', source))
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|$", PAGE, flags=re.M)
+    assert {name: text for name, text in rows if name in words} == words
+    assert set(re.findall(r'word\("(\w+)"\)', source)) == {"query", "search", "site"}
+
+
+def test_the_page_has_every_event_of_new_content() -> None:
+    names = re.findall(r"(?:turbo|htmx):[\w:-]+", (SOURCES / "clickmw.js").read_text())
+    assert names
+    assert [name for name in names if f"`{name}`" not in PAGE] == []
+
+
+# --- logic ------------------------------------------------------------------------------------------
+
 ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 

@@ -77,7 +77,12 @@
       return whenReady(() => clickmw.send([{ t: "click", k, i: newId(), v }]));
     },
     related: (link) =>
-      report("related", link, { q: link.query, x: link.suggestion, p: link.position }),
+      report("related", link, {
+        q: link.query,
+        x: link.suggestion,
+        p: link.position,
+        m: link.module,
+      }),
     answer: (answer) =>
       report("answer", answer, { q: answer.question, x: answer.answer, y: answer.isQuestion }),
     source: (source) => report("source", source, { q: source.question, ...resultOf(source) }),
@@ -111,7 +116,7 @@
       const { click, at } = left;
       left = {};
       if (!click) return;
-      const s = Math.round((performance.now() - at) / 1e3);
+      const s = Math.round((performance.now() - at) / 100) / 10;
       clickmw.send([Object.assign(click, { t: "return", s })]);
     };
     // From another document, kept whole by the browser; within this one, by a router.
@@ -137,10 +142,8 @@
   // -- data-debug --------------------------------------------------------------------------------
 
   const WORDS = {
-    accepted: "counted",
-    duplicate: "kept, not counted: a repetition",
+    accepted: "kept, and counted unless it repeats an earlier one",
     robot: "kept, not counted: looks like a robot",
-    external: "kept, not counted: from another site",
     stale: "kept, not counted: the link is older than 30 days",
     trust: "kept, not counted: see the setting count_trust",
     opted_out: "not kept: this visitor is not to be measured",

@@ -65,8 +65,8 @@ const CALLS = {
   ],
   "a related search": [
     "related",
-    [{ query: "tax", suggestion: "tax form", position: 2, search: token(1, "/a") }],
-    { t: "related", g: SEARCH, q: "tax", x: "tax form", p: 2 },
+    [{ query: "tax", suggestion: "tax form", position: 2, module: "SPEL", search: token(1, "/a") }],
+    { t: "related", g: SEARCH, q: "tax", x: "tax form", p: 2, m: "SPEL" },
   ],
   "an answer": [
     "answer",
