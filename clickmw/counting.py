@@ -6,7 +6,7 @@ arrival, a rebuild from raw rows and every store decide alike.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -95,6 +95,20 @@ def decide_dwells(clicked_ms: Sequence[int], returns: Sequence[Came]) -> list[fl
             dwells[index] = min(max(back.dwell_s, 0.0), LONGEST_DWELL_S)
         if back.client_id:
             said.add(back.client_id)
+    return dwells
+
+
+def decide_served(clicked_ms: Sequence[int], served_ms: Sequence[int]) -> list[float | None]:
+    """Return for each counted click of a search how long its visitor stayed, in seconds by tenths.
+
+    *served_ms* is when the same results were served to the visitor again; both are sorted. What is
+    served belongs to the last click before it, and the first time after a click stays.
+    """
+    dwells: list[float | None] = [None] * len(clicked_ms)
+    for now in served_ms:
+        index = bisect_left(clicked_ms, now) - 1
+        if index >= 0 and dwells[index] is None:
+            dwells[index] = round((now - clicked_ms[index]) / 1000, 1)
     return dwells
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from clickmw.rates import rate
+from clickmw.rates import Ends, difference_ends, mean_ends, rate, ratio_ends
 from clickmw.stores.base import Totals
 from clickmw.tables import plain
 
@@ -16,7 +16,8 @@ SMALLEST_BASE = 20
 class Measure(NamedTuple):
     """One number with what it was made of. ``value`` is None where there is nothing to divide by.
 
-    ``low`` and ``high`` are the ends of the 95 % Wilson interval, None for counts and means.
+    ``low`` and ``high`` are the ends of the 95 % interval: Wilson's for shares, Student's for the
+    mean score; None for counts and for means whose spread is not kept.
     """
 
     value: float | None
@@ -27,7 +28,7 @@ class Measure(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """A named number. ``unit`` is "count", "share" (0 to 1), "ratio" or "position".
+    """A named number. ``unit`` is "count", "share" (0 to 1), "ratio", "position" or "score".
 
     ``better`` is 1 when more is better, -1 when less is, 0 when neither.
     """
@@ -53,8 +54,10 @@ def _mean(numerator: str, denominator: str) -> Callable[[Totals], Measure]:
     return lambda totals: mean(getattr(totals, numerator), getattr(totals, denominator))
 
 
-def share(numerator: int, denominator: int) -> Measure:
-    """Return numerator / denominator with its interval."""
+def share(numerator: int, denominator: int | None) -> Measure:
+    """Return numerator / denominator with its interval; unknown where the denominator is not kept."""
+    if denominator is None:
+        return Measure(None, None, None, numerator)
     counted = rate(numerator, denominator)
     return Measure(counted.value, counted.low, counted.high, numerator, denominator)
 
@@ -63,6 +66,15 @@ def mean(numerator: float, denominator: int) -> Measure:
     """Return numerator / denominator, without an interval."""
     value = numerator / denominator if denominator else None
     return Measure(value, None, None, numerator, denominator)
+
+
+def _satisfaction(totals: Totals) -> Measure:
+    """Return the mean score with its interval, which no score can leave."""
+    scores = mean(totals.score_sum, totals.ratings)
+    ends = mean_ends(totals.ratings, totals.score_sum, totals.score_square_sum)
+    if ends is None:
+        return scores
+    return scores._replace(low=max(0.0, ends[0]), high=min(10.0, ends[1]))
 
 
 METRICS: tuple[Metric, ...] = (
@@ -86,44 +98,6 @@ METRICS: tuple[Metric, ...] = (
         _share("searches_clicked", "searches"),
     ),
     Metric(
-        "clicks",
-        "Clicks",
-        "count",
-        0,
-        "How often a result was followed. The same visitor on the same result of the same search "
-        "counts once in 30 minutes.",
-        "counted clicks",
-        _count("clicks"),
-    ),
-    Metric(
-        "no_result_rate",
-        "No-result rate",
-        "share",
-        -1,
-        "The share of searches that found nothing, among those whose number of hits is known.",
-        "searches with 0 hits / searches with a known number of hits",
-        _share("searches_empty", "searches_known"),
-    ),
-    Metric(
-        "no_click_rate",
-        "No-click rate",
-        "share",
-        -1,
-        "The share of searches that nobody clicked on; it and search CTR add up to one.",
-        "searches without a click / searches",
-        lambda totals: share(totals.searches - totals.searches_clicked, totals.searches),
-    ),
-    Metric(
-        "average_position",
-        "Average click position",
-        "position",
-        -1,
-        "The mean place of the clicked results in their lists. 1 is the top; clicks whose place is "
-        "unknown are left out.",
-        "sum of clicked positions / clicks with a position",
-        _mean("position_sum", "clicks_positioned"),
-    ),
-    Metric(
         "clicks_per_search",
         "Clicks per search",
         "ratio",
@@ -142,13 +116,13 @@ METRICS: tuple[Metric, ...] = (
         _share("clicks", "impressions"),
     ),
     Metric(
-        "impressions",
-        "Impressions",
-        "count",
-        0,
-        "How many results were shown: every tracked link of every page of results.",
-        "results shown",
-        _count("impressions"),
+        "no_click_rate",
+        "No-click rate",
+        "share",
+        -1,
+        "The share of searches that nobody clicked on; it and search CTR add up to one.",
+        "searches without a click / searches",
+        lambda totals: share(totals.searches - totals.searches_clicked, totals.searches),
     ),
     Metric(
         "answered_no_click_rate",
@@ -161,6 +135,25 @@ METRICS: tuple[Metric, ...] = (
         lambda totals: share(
             totals.searches_answered_unclicked, totals.searches_known - totals.searches_empty
         ),
+    ),
+    Metric(
+        "no_result_rate",
+        "No-result rate",
+        "share",
+        -1,
+        "The share of searches that found nothing, among those whose number of hits is known.",
+        "searches with 0 hits / searches with a known number of hits",
+        _share("searches_empty", "searches_known"),
+    ),
+    Metric(
+        "average_position",
+        "Average click position",
+        "position",
+        -1,
+        "The mean place of the clicked results in their lists. 1 is the top; clicks whose place is "
+        "unknown are left out.",
+        "sum of clicked positions / clicks with a position",
+        _mean("position_sum", "clicks_positioned"),
     ),
     Metric(
         "mrr_clicks",
@@ -182,15 +175,46 @@ METRICS: tuple[Metric, ...] = (
         "sum of 1 / best clicked position over searches / searches",
         _mean("search_reciprocal_sum", "searches"),
     ),
+    Metric(
+        "satisfaction",
+        "Satisfaction",
+        "score",
+        1,
+        "The mean score, from 0 to 10, of visitors who were asked how well their search went.",
+        "sum of scores / scores",
+        _satisfaction,
+    ),
+    Metric(
+        "clicks",
+        "Clicks",
+        "count",
+        0,
+        "How often a result was followed. The same visitor on the same result of the same search "
+        "counts once in 30 minutes.",
+        "counted clicks",
+        _count("clicks"),
+    ),
+    Metric(
+        "impressions",
+        "Impressions",
+        "count",
+        0,
+        "How many results were shown: every tracked link of every page of results.",
+        "results shown",
+        _count("impressions"),
+    ),
 )
 
 
+NOTHING = Measure(None)
+
+
 class Figure(NamedTuple):
-    """A metric's measure in the period and in the one before."""
+    """A metric's measure in the period and in the one it is compared with."""
 
     metric: Metric
     now: Measure
-    before: Measure
+    before: Measure = NOTHING
 
     @property
     def change(self) -> float | None:
@@ -199,9 +223,17 @@ class Figure(NamedTuple):
             return None
         if self.metric.unit != "count":
             return self.now.value - self.before.value
-        return (
-            (self.now.value - self.before.value) / self.before.value if self.before.value else None
-        )
+        return self.now.value / self.before.value - 1 if self.before.value else None
+
+    @property
+    def ends(self) -> Ends | None:
+        """Return the 95 % interval of the change, None where it is not known."""
+        if self.metric.unit != "count":
+            return difference_ends(self.now, self.before)
+        if self.now.value is None or self.before.value is None:
+            return None
+        ends = ratio_ends(int(self.now.value), int(self.before.value))
+        return (ends[0] - 1, ends[1] - 1) if ends else None
 
     @property
     def small(self) -> bool:
@@ -210,12 +242,8 @@ class Figure(NamedTuple):
 
     @property
     def unclear(self) -> bool:
-        """Return whether the two intervals overlap: the change may be chance."""
-        ends = (self.now.low, self.now.high, self.before.low, self.before.high)
-        if None in ends:
-            return False
-        low, high, low_before, high_before = (end or 0.0 for end in ends)
-        return low <= high_before and low_before <= high
+        """Return whether the change's interval covers zero: it may be chance."""
+        return self.ends is not None and self.ends[0] <= 0 <= self.ends[1]
 
     @property
     def flat(self) -> bool:
@@ -224,27 +252,34 @@ class Figure(NamedTuple):
 
     @property
     def direction(self) -> str:
-        """Return "better", "worse" or "" for neither."""
-        if self.change is None or self.flat or self.unclear or not self.metric.better:
+        """Return "better", "worse" or "" for neither, which all changes without interval are."""
+        if self.change is None or self.flat or self.ends is None or self.unclear:
+            return ""
+        if not self.metric.better:
             return ""
         return "better" if (self.change > 0) == (self.metric.better > 0) else "worse"
 
 
-def read_figures(totals: Totals, before: Totals) -> list[Figure]:
-    """Return all metrics, most important first."""
+def read_figures(totals: Totals, before: Totals | None) -> list[Figure]:
+    """Return all metrics, most important first; without *before* they changed from nothing known."""
+    if before is None:
+        return [Figure(each, each.measure(totals)) for each in METRICS]
     return [Figure(each, each.measure(totals), each.measure(before)) for each in METRICS]
 
 
 def has_events(totals: Totals) -> bool:
     """Return whether anything at all was stored in the totals' days."""
-    counts: Mapping[str, int] = totals.excluded
-    return bool(totals.searches or totals.clicks or totals.impressions or any(counts.values()))
+    counts = {name: n for name, n in totals.excluded.items() if not name.endswith(".test")}
+    heads = (totals.searches, totals.clicks, totals.impressions, totals.ratings)
+    return any(heads) or any(counts.values())
 
 
 def figure_facts(figure: Figure) -> dict[str, Any]:
     """Return a figure as the JSON answers have it."""
     now: dict[str, Any] = plain(figure.now)
-    return {**now, "previous": plain(figure.before), "change": figure.change}
+    low, high = figure.ends or (None, None)
+    change = {"change": figure.change, "change_low": low, "change_high": high}
+    return {**now, "previous": plain(figure.before), **change}
 
 
 def figure_table(figures: Sequence[Figure]) -> tuple[list[str], list[list[Any]]]:
@@ -259,6 +294,8 @@ def figure_table(figures: Sequence[Figure]) -> tuple[list[str], list[list[Any]]]
         "denominator",
         "previous",
         "change",
+        "change_low",
+        "change_high",
         "definition",
     ]
     rows = [
@@ -268,6 +305,7 @@ def figure_table(figures: Sequence[Figure]) -> tuple[list[str], list[list[Any]]]
             *figure.now,
             figure.before.value,
             figure.change,
+            *(figure.ends or (None, None)),
             figure.metric.definition,
         ]
         for figure in figures

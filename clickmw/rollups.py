@@ -42,6 +42,9 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "position_sum",
             "click_reciprocal",
             "impressions",
+            "ratings",
+            "score_sum",
+            "score_square_sum",
         ),
     ),
     "cube_position": ((*DIMENSIONS, "bucket"), ("impressions", "clicks")),
@@ -245,6 +248,11 @@ class Deltas:
         if query is not None:
             day_query = self.tables["day_query"][at.site, at.day, query]
             _add(day_query, 4, (sign, sign * placed, sign * place))
+
+    def add_rating(self, at: Dimensions, score: int, sign: int = 1) -> None:
+        """Add one counted rating of a search, or take it back."""
+        cube = self.tables["cube"][at.cube(0)]
+        _add(cube, 11, (sign, sign * score, sign * score * score))
 
     def add_excluded(self, site: int, day: int, kind: int, reason: int, sign: int = 1) -> None:
         """Count one event that is kept but not counted, by its reason."""

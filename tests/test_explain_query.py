@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clickmw.events import Click, Event, Impression, Search, Shown, View, new_query_id
+from clickmw.events import Click, Event, Impression, Search, Seen, Shown, View, new_query_id
 from clickmw.stores.base import Explained, Filter
 
 NOW = 1_750_000_000_000
@@ -78,6 +78,42 @@ def test_of_a_query_that_nobody_asked_nothing_is_known(query: str, ask: Any) -> 
 def test_outside_of_its_days_nothing_is_known(ask: Any) -> None:
     found = ask(search(), first_day=date(2025, 6, 16), last_day=date(2025, 6, 30))
     assert found == Explained(None, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [({}, {"/a": 2, "/b": 1}), ({"robots": True}, {"/a": 0, "/b": 0})],
+    ids=["people", "robots"],
+)
+def test_each_place_has_how_often_it_was_really_seen(
+    asked: dict[str, bool], expected: dict[str, int], ask: Any
+) -> None:
+    pages = [search(number) for number in range(12)]
+    robot = search(20, robot="bot", drop_reason="robot")
+    looks = [
+        Seen(page.received_ms + 9, "default", page.query_id, "", places, page.visitor)
+        for page, places in (
+            (pages[0], (("BWEB", 1),)),
+            (pages[1], (("BWEB", 1), ("BWEB", 2))),
+            (pages[1], (("BWEB", 1),)),
+            (pages[2], (("BOOS", 1), ("BWEB", 12))),
+        )
+    ]
+    look = looks[0]._replace(query_id=robot.query_id, robot="bot", drop_reason="robot")
+    found = ask(*pages, robot, *looks, look, **asked)
+    assert {row.url: row.seen for row in found.places} == expected
+
+
+def test_on_a_shared_page_a_place_is_seen_in_each_view(ask: Any) -> None:
+    page = search()._replace(shared=1, visitor="")
+    ids = [new_query_id(NOW + number) for number in range(2)]
+    views = [View(NOW, "default", page.query_id, view_id, VISITOR) for view_id in ids]
+    look = Seen(NOW + 9, "default", page.query_id, ids[0], (("BWEB", 2),), VISITOR)
+    found = ask(page, *views, look)
+    assert [(row.url, row.impressions, row.seen) for row in found.places] == [
+        ("/a", 2, 0),
+        ("/b", 2, 1),
+    ]
 
 
 def test_another_query_has_no_part(ask: Any) -> None:

@@ -170,11 +170,15 @@ def test_results_and_ads_are_the_clicks_of_the_report(kind: str, clicks: int, fe
 
 def test_everything_shown_with_an_ad_is_an_impression_at_its_place(feed: Any) -> None:
     shown = (Shown("/a", 1, "ADS"), Shown("/b", 2, "ADS"), Shown("/c", 0, "ADS"))
-    feed(AD._replace(shown=shown, query="tax"))
+    feed(AD._replace(shown=shown, query="tax"), CLICK)
     with closing(feed.store.reader()) as reader:
         places = [(row.first, row.impressions) for row in reader.positions(ALL_DAYS)]
         queries = [(row.query, row.impressions) for row in reader.top_queries(ALL_DAYS, 9)]
-    assert (totals(feed).impressions, places, queries) == (3, [(1, 1), (2, 1)], [("tax", 3)])
+    assert (totals(feed).impressions, places, queries) == (
+        3,
+        [(1, 1), (2, 1), (1, 0)],
+        [("tax", 3)],
+    )
 
 
 def test_a_click_without_a_query_waits_for_no_search(feed: Any) -> None:

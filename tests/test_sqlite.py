@@ -18,7 +18,7 @@ from clickmw.events import Click, Impression, Search, Seen, Shown, new_query_id
 from clickmw.stores import _sqlite_batch as batch
 from clickmw.stores import _sqlite_clicks as clicks
 from clickmw.stores import _sqlite_digests as digests
-from clickmw.stores import _sqlite_queries as queries
+from clickmw.stores import _sqlite_drilldown_queries as drilldowns
 from clickmw.stores import _sqlite_repeats as repeats
 from clickmw.stores import _sqlite_returns as returns
 from clickmw.stores import _sqlite_said as said
@@ -143,7 +143,8 @@ def read(path: Path, sql: str) -> list[tuple[Any, ...]]:
 def test_the_views_of_an_old_database_say_the_same_after_it_was_migrated(
     old: SQLiteStore, view: str
 ) -> None:
-    columns = ", ".join(row[1] for row in read(old.path, f"PRAGMA table_info({view})"))
+    names = [row[1] for row in read(old.path, f"PRAGMA table_info({view})")]
+    columns = ", ".join(name for name in names if name != "dwell_s")
     sql = f"SELECT {columns} FROM {view} ORDER BY {columns}"
     before = read(old.path, sql)
     old.migrate()
@@ -157,6 +158,13 @@ def test_the_clicks_of_an_old_database_keep_their_hosts(old: SQLiteStore) -> Non
     old.migrate()
     assert [row[2] for row in before] == ["default", "example.org"]
     assert read(old.path, sql) == before
+
+
+def test_an_old_database_learns_how_long_visitors_stayed(old: SQLiteStore) -> None:
+    sql = "SELECT dwell_s FROM clicks WHERE dwell_s IS NOT NULL"
+    assert read(old.path, sql) == []
+    old.migrate()
+    assert read(old.path, sql) == [(57.0,)]
 
 
 def test_a_migrated_database_is_in_order(old: SQLiteStore) -> None:
@@ -338,6 +346,10 @@ DAMAGE = {
     "a-search-that-forgot-its-click": "UPDATE search SET clicked = 0",
     "impressions-that-are-gone": "UPDATE search SET impressions = '[]'",
     "another-position": "UPDATE click SET position = 7",
+    "a-total-that-is-too-high": "UPDATE total_query SET searches = searches + 1",
+    "a-total-that-is-gone": "DELETE FROM total_result",
+    "a-total-with-the-newest-day": "UPDATE total_result SET impressions = impressions + 2",
+    "a-day-that-the-totals-leave-out": "UPDATE shown_through SET day = day - 1",
 }
 
 
@@ -356,6 +368,40 @@ def test_check_notices(store: SQLiteStore, sql: str, feed_of: Callable[..., Any]
     assert store.check() != []
 
 
+# -- totals --------------------------------------------------------------------------------------
+
+
+def test_the_totals_have_the_impressions_of_days_that_are_over_and_what_comes_late_for_them(
+    store: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    feed = feed_of(store)
+    found = []
+    for day in (0, 1, 0, 2):
+        now = START_MS + day * 86_400_000
+        shown = (Shown("/a", 1, "BWEB"),)
+        feed(Search(now, "default", new_query_id(now), "a", shown))
+        found += read(store.path, "SELECT coalesce(sum(impressions), 0) FROM total_result")
+        assert store.check() == []
+    assert found == [(0,), (1,), (2,), (3,)]
+
+
+def test_an_impression_that_is_taken_back_leaves_the_totals(
+    store: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    feed = feed_of(store)
+    shown = (Shown("/a", 1, "BWEB"),)
+    first = Search(START_MS, "default", new_query_id(START_MS), "a", shown)
+    again = first._replace(query_id=new_query_id(START_MS + 5), received_ms=START_MS + 5)
+    client_id = new_query_id(START_MS)
+    feed(again._replace(client_id=client_id))
+    feed(CLICK._replace(received_ms=START_MS + 86_400_000))
+    sql = "SELECT sum(impressions) FROM total_result"
+    assert read(store.path, sql) == [(1,)]
+    feed(first._replace(client_id=client_id))
+    assert read(store.path, sql) == [(1,)]
+    assert store.check() == []
+
+
 # -- what the drain and the drill-downs read -----------------------------------------------------
 
 STATEMENTS = {
@@ -366,8 +412,15 @@ STATEMENTS = {
 }
 STATEMENTS |= {f"same-{table}": sql for table, sql in said.FIND_SAME.items()}
 STATEMENTS |= {f"said-{table}": sql for table, sql in said.FIND_SAID.items()}
-STATEMENTS |= {"explained-places": queries.PLACES, "explained-sums": queries.QUERY_SUMS}
-LARGE = "click|back|sent_id|rating|answer|search|recent|recent_search|impression|conversion|result|url_digest|day_query|query"
+STATEMENTS |= {
+    f"drilldown-{name}": sql
+    for name, sql in vars(drilldowns).items()
+    if str(sql).lstrip().startswith("--")
+}
+LARGE = (
+    "click|back|sent_id|rating|answer|search|recent|recent_search|impression|conversion|result|url_digest"
+    "|day_query|query|said|kept|other|member"
+)
 
 
 @pytest.mark.parametrize("sql", STATEMENTS.values(), ids=STATEMENTS.keys())

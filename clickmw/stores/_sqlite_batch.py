@@ -13,6 +13,7 @@ from clickmw.events import Event, decode_event, encode_events
 from clickmw.events import Shown as ShownResult
 from clickmw.rollups import TABLES, Deltas, Dimensions, SearchMeasures
 from clickmw.stores._sqlite_dictionaries import Dictionaries, look_up, result_key
+from clickmw.stores._sqlite_totals import add_queries, add_results
 from clickmw.stores.base import QUARTER_MS, Stored
 
 #: Sources of searches that we ourselves gave a visitor.
@@ -119,6 +120,7 @@ def _upsert(table: str) -> str:
 
 
 ADD_TO_ROLLUP = {table: _upsert(table) for table in TABLES}
+ADD_TO_TOTALS = {"day_query": add_queries, "day_result": add_results}
 
 
 class Joining(NamedTuple):
@@ -137,7 +139,8 @@ class Batch:
     """One open transaction. ``searches`` are all that were read or made in it, by query id.
 
     ``recount``: searches whose clicks are counted anew; ``left_owners``: searches that something
-    belonged to and maybe no longer does; ``marked``: searches of which something was seen.
+    belonged to and maybe no longer does; ``served``: searches whose results may have been served
+    again, or turn out not to have been; ``marked``: searches of which something was seen.
     ``repeated``: new events that repeat others; ``places``: the keys of rows that must be found again,
     by event id; ``joining``: stored events whose page has arrived.
     """
@@ -148,6 +151,7 @@ class Batch:
     searches: dict[bytes, SearchState] = field(default_factory=dict)
     recount: set[bytes] = field(default_factory=set)
     left_owners: set[bytes] = field(default_factory=set)
+    served: set[bytes] = field(default_factory=set)
     marked: set[bytes] = field(default_factory=set)
     duplicates: int = 0
     repeated: set[bytes] = field(default_factory=set)
@@ -173,6 +177,7 @@ class Batch:
         search.showed = search.shows()
         if search.first:
             self.left_owners.add(search.first)
+            self.served |= {search.first, search.query_id}
         self.count_search(search, -1)
 
     def count_search(self, search: SearchState, sign: int) -> None:
@@ -301,3 +306,5 @@ class Batch:
                 hosts = [row[2] for row in rows]
                 self.dictionaries.number_hosts(self.connection, hosts)
             self.connection.executemany(sql, rows)
+            if table in ADD_TO_TOTALS:
+                ADD_TO_TOTALS[table](self.connection, rows)

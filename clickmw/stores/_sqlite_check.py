@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import md5
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from clickmw.counting import (
     CLICK_HORIZON_MS,
@@ -24,8 +24,9 @@ from clickmw.counting import (
     decide_searches,
 )
 from clickmw.rollups import BILLION, TABLES
+from clickmw.stores import _sqlite_totals as totals
 from clickmw.stores._sqlite_dictionaries import advertiser_number
-from clickmw.stores._sqlite_returns import wrong_dwells
+from clickmw.stores._sqlite_returns import DWELT_PAGES, wrong_dwells
 from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS, StoreOptions
 
 DAY_MS = 86_400_000
@@ -50,6 +51,10 @@ _SERVED = """
   JOIN term AS kind ON kind.id = impression.kind
  WHERE reason.text IN ('', 'robot') AND kind.text = 'ad_impression'
 """
+_RATED = """
+  FROM rating JOIN term AS reason ON reason.id = rating.drop_reason
+ WHERE reason.text IN ('', 'robot') AND score IS NOT NULL
+"""
 #: The host of a clicked result; one without a host of its own is its site's.
 _HOST = """
  coalesce((SELECT nullif(host, 0) FROM result WHERE result.id = click.result),
@@ -66,11 +71,12 @@ _BUCKET = (
     )
     + f" ELSE {len(POSITION_BUCKETS) - 1} END"
 )
+_SHOWN_ONCE = "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0"
 _RECIPROCAL = f"coalesce({BILLION} / nullif({{position}}, 0), 0)"
 _PEOPLE = " AND {table}.robot = 0"
 
 
-def _raw(table: str) -> str:
+def raw_sums(table: str) -> str:
     """Return SQL that sums *table* from raw rows: one row per key, measures in their order."""
     shown = _PEOPLE.format(table="search")
     clicked = _PEOPLE.format(table="click")
@@ -80,12 +86,14 @@ def _raw(table: str) -> str:
             f"SELECT {_DIMENSIONS.format(module='0')}, 1, clicked, total_hits IS NOT NULL,"
             " coalesce(total_hits = 0, 0), coalesce(total_hits > 0 AND NOT clicked, 0),"
             f" {_RECIPROCAL.format(position='CASE WHEN clicked THEN best_position END')}, 0, 0, 0, 0, 0"
-            f" {_SEARCHED}",
-            f"SELECT {_DIMENSIONS.format(module=_MODULE)}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 {_SHOWN}",
-            f"SELECT {_DIMENSIONS.format(module='module')}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 {_SERVED}",
+            f", 0, 0, 0 {_SEARCHED}",
+            f"SELECT {_DIMENSIONS.format(module=_MODULE)}, {_SHOWN_ONCE} {_SHOWN}",
+            f"SELECT {_DIMENSIONS.format(module='module')}, {_SHOWN_ONCE} {_SERVED}",
             f"SELECT {_DIMENSIONS.format(module='module')}, 0, 0, 0, 0, 0, 0, 1,"
             f" coalesce(position > 0, 0), coalesce(position, 0), {_RECIPROCAL.format(position='position')}, 0"
-            f" {_CLICKED}",
+            f", 0, 0, 0 {_CLICKED}",
+            f"SELECT {_DIMENSIONS.format(module='0')}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, score, score * score"
+            f" {_RATED}",
         ],
         "cube_position": [
             f"SELECT {_DIMENSIONS.format(module=_MODULE)}, {_BUCKET.format(position=_POSITION)}, 1, 0 {_SHOWN}"
@@ -184,7 +192,7 @@ SELECT site, visitor, received_ms, event_id, query_id, query.text, offset, reaso
 ALL_PAGES = """
 -- One row per click that the duplicate rule decides by its page, in the rule's order.
 SELECT click.query_id, click.visitor, result, view_id, kind.text, click.received_ms, reason.text,
-       coalesce(search.shared, 0)
+       coalesce(search.shared, 0), click.event_id
   FROM click JOIN term AS reason ON reason.id = click.drop_reason
   JOIN term AS kind ON kind.id = click.kind
   LEFT JOIN search ON search.query_id = click.query_id
@@ -194,7 +202,7 @@ SELECT click.query_id, click.visitor, result, view_id, kind.text, click.received
 """
 ALL_KEYS = """
 -- One row per event that the duplicate rule decides by its sender's key, in the rule's order.
-SELECT table_name, said.dedupe_key, kind, received_ms, reason.text FROM (
+SELECT table_name, said.dedupe_key, kind, received_ms, reason.text, event_id FROM (
   SELECT 'click' AS table_name, dedupe_key, term.text AS kind, received_ms, event_id, drop_reason
     FROM click JOIN term ON term.id = click.kind
   UNION ALL
@@ -309,30 +317,43 @@ def check(connection: sqlite3.Connection, options: StoreOptions) -> Iterator[str
     horizon_ms = connection.execute(HORIZON).fetchone()[0]
     for table in TABLES:
         yield from _differences(connection, table, horizon_ms)
-    settled_ms = _settled(horizon_ms, SEARCH_WINDOW_MS)
+    for table, sums in totals.SUMS.items():
+        yield from _compare(connection, table, sums, totals.KEPT[table])
+    yield from _count(connection, totals.LEFT_OUT, 0, "sites have days that their totals leave out")
+    settled_ms = settled(horizon_ms, SEARCH_WINDOW_MS)
     yield from _count(connection, WRONGLY_CLICKED, settled_ms, "searches are wrong about clicks")
-    yield from _searches_out_of_rule(connection.execute(ALL_WALKS), settled_ms)
-    yield from _pages_out_of_rule(connection.execute(ALL_PAGES), options, horizon_ms)
-    yield from _keys_out_of_rule(connection.execute(ALL_KEYS), options, horizon_ms)
+    for search, reason, decision in wrong_searches(connection, settled_ms):
+        yield f"search {search.hex()} stands as {reason or 'counted'}, the rule says {decision}"
+    for wrong in wrong_events(connection, options, horizon_ms):
+        yield f"{wrong.what} at {wrong.received_ms} stands as {wrong.reason or 'counted'}"
     yield from _count(connection, WRONGLY_KEYLESS, 0, "events are duplicates of nothing")
     yield from _count(connection, WRONGLY_NAMED, 0, "clicks are not their page's visitor's")
-    settled_ms = _settled(horizon_ms, CLICK_HORIZON_MS)
+    settled_ms = settled(horizon_ms, CLICK_HORIZON_MS)
     yield from _count(connection, WRONGLY_TOLD, settled_ms, "clicks belong to the wrong search")
     yield from _count(connection, UNMARKED, 0, "rows are not marked as told by a sender")
     yield from _count(connection, WRONGLY_REPEATED, 0, "events repeat nothing")
     yield from _count(connection, WRONGLY_TRUSTED, 0, "events are trusted as they should not be")
     yield from _count(connection, WRONGLY_TAGGED, 0, "clicks have not the tag of their page")
-    pages = [page for (page,) in connection.execute("SELECT DISTINCT query_id FROM came_back")]
-    dwells = list(wrong_dwells(connection, pages, horizon_ms))
+    pages = [page for (page,) in connection.execute(DWELT_PAGES)]
+    # A page that its visitor was served again may be pruned with what it showed.
+    settled_ms = settled(horizon_ms, SEARCH_WINDOW_MS)
+    dwells = list(wrong_dwells(connection, pages, settled_ms))
     if dwells:
         yield f"{len(dwells)} clicks are wrong about the return of their visitor"
     yield from _wrong_numbers(connection)
     yield from _wrong_results(connection)
 
 
-def _settled(horizon_ms: int, window_ms: int) -> int:
+def settled(horizon_ms: int, window_ms: int) -> int:
     """Return from when on all is there that decides; 0 when nothing was ever pruned."""
     return horizon_ms + window_ms if horizon_ms else 0
+
+
+def first_whole(table: str, horizon_ms: int) -> int:
+    """Return the first day (or quarter hour) of a rollup all of whose raw rows are there."""
+    unit_ms = QUARTER_MS if TABLES[table][0][1] == "quarter" else DAY_MS
+    # The horizon's own day is cut, and so may be the next: calendars differ.
+    return horizon_ms // unit_ms + 2 if horizon_ms else 0
 
 
 def _count(connection: sqlite3.Connection, sql: str, settled_ms: int, what: str) -> Iterator[str]:
@@ -342,11 +363,13 @@ def _count(connection: sqlite3.Connection, sql: str, settled_ms: int, what: str)
 
 
 def _differences(connection: sqlite3.Connection, table: str, horizon_ms: int) -> Iterator[str]:
-    unit_ms = QUARTER_MS if TABLES[table][0][1] == "quarter" else DAY_MS
-    # The horizon's own day is cut, and so may be the next: calendars differ.
-    whole = horizon_ms // unit_ms + 2 if horizon_ms else 0
-    raw = f'SELECT * FROM ({_raw(table)}) WHERE "2" >= {whole}'
+    whole = first_whole(table, horizon_ms)
+    raw = f'SELECT * FROM ({raw_sums(table)}) WHERE "2" >= {whole}'
     kept = f"SELECT * FROM ({_kept(table)}) WHERE {TABLES[table][0][1]} >= {whole}"
+    yield from _compare(connection, table, raw, kept)
+
+
+def _compare(connection: sqlite3.Connection, table: str, raw: str, kept: str) -> Iterator[str]:
     for first, second, what in (
         (raw, kept, "is missing or differs in the rollup"),
         (kept, raw, "stands in the rollup and not in the raw rows"),
@@ -358,7 +381,21 @@ def _differences(connection: sqlite3.Connection, table: str, horizon_ms: int) ->
             yield f"{table}: {rows} rows differ; for example {example} {what}"
 
 
-def _searches_out_of_rule(rows: Iterable[tuple[Any, ...]], settled_ms: int) -> Iterator[str]:
+class WrongEvent(NamedTuple):
+    """An event that counts and should not, or the other way round; *reason* is the wrong one."""
+
+    table: str
+    event_id: bytes
+    reason: str
+    received_ms: int
+    what: str
+
+
+def wrong_searches(
+    connection: sqlite3.Connection, settled_ms: int
+) -> Iterator[tuple[bytes, str, Decision]]:
+    """Yield each search that stands against the rule: query id, its reason, and the decision."""
+    rows = connection.execute(ALL_WALKS)
     for _visitor, group in groupby(rows, key=lambda row: row[:2]):
         walk = list(group)
         if walk[0][2] < settled_ms:
@@ -366,37 +403,46 @@ def _searches_out_of_rule(rows: Iterable[tuple[Any, ...]], settled_ms: int) -> I
         decisions = decide_searches([Walked(*row[2:7]) for row in walk])
         for row, decision in zip(walk, decisions, strict=True):
             if Decision(row[7], row[8]) != decision:
-                yield f"search {row[4].hex()} stands as {row[7] or 'counted'}, the rule says {decision}"
+                yield row[4], row[7], decision
+
+
+def wrong_events(
+    connection: sqlite3.Connection, options: StoreOptions, horizon_ms: int
+) -> Iterator[WrongEvent]:
+    """Yield each event that stands against the duplicate rule, by its page or its sender's key."""
+    yield from _pages_out_of_rule(connection.execute(ALL_PAGES), options, horizon_ms)
+    yield from _keys_out_of_rule(connection.execute(ALL_KEYS), options, horizon_ms)
 
 
 def _pages_out_of_rule(
     rows: Iterable[tuple[Any, ...]], options: StoreOptions, horizon_ms: int
-) -> Iterator[str]:
+) -> Iterator[WrongEvent]:
     for key, group in groupby(rows, key=lambda row: row[:5]):
         clicks = list(group)
         window_ms = _window_ms("click", key[4], options)
-        if clicks[0][5] < _settled(horizon_ms, window_ms):
+        if clicks[0][5] < settled(horizon_ms, window_ms):
             continue  # what it was decided by may be pruned
         # A shared page tells nobody apart without a visitor or a view.
         nameless = key[1] is None and key[3] is None and clicks[0][7]
         decisions = decide_clicks([c[5] for c in clicks], 0 if nameless else window_ms)
         for row, counts in zip(clicks, decisions, strict=True):
             if counts != (row[6] == ""):
-                yield f"a click of search {row[0].hex()} at {row[5]} stands as {row[6] or 'counted'}"
+                what = f"a click of search {row[0].hex()}"
+                yield WrongEvent("click", row[8], row[6], row[5], what)
 
 
 def _keys_out_of_rule(
     rows: Iterable[tuple[Any, ...]], options: StoreOptions, horizon_ms: int
-) -> Iterator[str]:
+) -> Iterator[WrongEvent]:
     for (table, key, kind), group in groupby(rows, key=lambda row: row[:3]):
         events = list(group)
         window_ms = _window_ms(table, kind, options)
-        if events[0][3] < _settled(horizon_ms, window_ms):
+        if events[0][3] < settled(horizon_ms, window_ms):
             continue  # what it was decided by may be pruned
         decisions = decide_clicks([event[3] for event in events], window_ms)
         for event, counts in zip(events, decisions, strict=True):
             if counts != (event[4] == ""):
-                yield f"{table} {key.hex()} at {event[3]} stands as {event[4] or 'counted'}"
+                yield WrongEvent(table, event[5], event[4], event[3], f"{table} {key.hex()}")
 
 
 def _window_ms(table: str, kind: str, options: StoreOptions) -> int:

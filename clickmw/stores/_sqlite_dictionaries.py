@@ -167,11 +167,15 @@ class Dictionaries:
         quarter = received_ms // QUARTER_MS
         found = self._days.get((site, quarter))
         if found is None:
-            moment = datetime.fromtimestamp(quarter * QUARTER_MS / 1000, self._zones[site])
             if len(self._days) > 10_000:
                 self._days.clear()
-            found = self._days[site, quarter] = moment.toordinal() - _EPOCH
+            found = self._days[site, quarter] = day_at(self._zones[site], quarter)
         return found
+
+
+def day_at(zone: ZoneInfo, quarter: int) -> int:
+    """Return the calendar day in *zone* of a quarter hour, both counted from 1970."""
+    return datetime.fromtimestamp(quarter * QUARTER_MS / 1000, zone).toordinal() - _EPOCH
 
 
 def look_up(

@@ -71,6 +71,7 @@ def take(
     _add_to(ledger, "dropped.same_query_id", same)
     _add_to(ledger, "duplicates", batch.duplicates)
     _add_to(ledger, "robots", sum(bool(stored.event.robot) for stored in events))
+    _add_to(ledger, "snippet", sum(stored.event.source == "beacon" for stored in events))
 
 
 def _learn_texts(

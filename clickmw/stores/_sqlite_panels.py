@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from heapq import nsmallest
 
-from clickmw.errors import StoreError
-from clickmw.queries import normal_query
-from clickmw.rollups import BILLION
+from clickmw.rollups import BILLION, bucket_of
+from clickmw.stores import _sqlite_facts as facts
 from clickmw.stores import _sqlite_queries as sql
+from clickmw.stores._sqlite_drilldowns import DrilldownReader
+from clickmw.stores._sqlite_reading import (
+    day_date,
+    day_number,
+    is_by_more,
+    mean_of,
+    query_row,
+)
 from clickmw.stores.base import (
     POSITION_BUCKETS,
     AdvertiserRow,
     DayRow,
-    Explained,
+    FacetRow,
     Filter,
     LiveRow,
     ModuleRow,
-    PlaceRow,
     PositionRow,
     QueryRow,
     ResultRow,
     Totals,
+    TrendRow,
 )
 
-_EPOCH = date(1970, 1, 1)
 
-
-class SQLiteReader:
+class SQLiteReader(DrilldownReader):
     """A read-only view of the store; answers are a snapshot of the moment each is asked."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
 
     def sites(self) -> list[str]:
         """Return the handles of all sites that have events, in order of the alphabet."""
@@ -47,50 +50,166 @@ class SQLiteReader:
     def day_span(self, site: str | None) -> tuple[date, date] | None:
         """Return the first and the last day with events, None when there never were any."""
         first, last = self._rows(sql.DAY_SPAN, {"site": self._site(site)})[0]
-        return None if first is None else (_date(first), _date(last))
+        return None if first is None else (day_date(first), day_date(last))
 
     def totals(self, asked: Filter) -> Totals:
         """Return the sums over the days asked for."""
-        sums = [int(value) for value in self._rows(sql.TOTALS, self._bind(asked))[0]]
-        excluded = dict(self._rows(sql.EXCLUDED, self._bind(asked)))
-        clicks = [*sums[6:9], sums[9] / BILLION, sums[10]]
-        return Totals(*(*sums[:5], sums[5] / BILLION, *clicks, excluded))  # type: ignore[arg-type]
+        bound = self._bind(asked)
+        excluded = dict(self._rows(sql.EXCLUDED, bound))
+        if asked.text is None:
+            sums = [int(value) for value in self._rows(sql.TOTALS, bound)[0]]
+            return _totals(sums[:6], sums[6:10], sums[10], excluded, sums[11:])
+        searched, clicked = self._sums(asked, "")
+        rated = self._rows(facts.RATED, bound)[0]
+        return _totals(searched[0], clicked[0], None, excluded, rated)
 
     def daily(self, asked: Filter) -> list[DayRow]:
         """Return every day asked for, in order."""
-        found = {row[0]: row[1:] for row in self._rows(sql.DAILY, self._bind(asked))}
-        days = range(_number(asked.first_day), _number(asked.last_day) + 1)
-        return [DayRow(_date(day), *found.get(day, (0, 0, 0, 0, 0))) for day in days]
+        days = range(day_number(asked.first_day), day_number(asked.last_day) + 1)
+        if asked.text is None:
+            found = {row[0]: row[1:] for row in self._rows(sql.DAILY, self._bind(asked))}
+            return [DayRow(day_date(day), *found.get(day, (0,) * 5)) for day in days]
+        searched, clicked = self._sums(asked, "day")
+        return [
+            _day_row(day, searched.get(day, _NO_SEARCHES), clicked.get(day, _NO_CLICKS))
+            for day in days
+        ]
+
+    def facet(self, asked: Filter, name: str) -> list[FacetRow]:
+        """Return the values of a facet, most searched first, then most clicked, then by value."""
+        if asked.text is None:
+            rows = self._rows(sql.FACET[name], self._bind(asked))
+            return [FacetRow(*(*row[:7], mean_of(row[7], row[8]))) for row in rows]
+        searched, clicked = self._sums(asked, name)
+        found = [
+            _facet_row(
+                self._word(key), searched.get(key, _NO_SEARCHES), clicked.get(key, _NO_CLICKS)
+            )
+            for key in {**searched, **clicked}
+        ]
+        return sorted(found, key=lambda row: (-row.searches, -row.clicks, row.value))
 
     def top_queries(self, asked: Filter, limit: int) -> list[QueryRow]:
-        """Return the most searched queries."""
-        return self._queries(sql.TOP_QUERIES, asked, limit)
+        """Return the most searched queries, then those only clicked."""
+        if not is_by_more(asked):
+            return self._kept("top", asked, limit)
+        tally = self._tally(asked)
+        found = self._of(asked, limit, [(query, sums[0], 0) for query, sums in tally.items()])
+        if len(found) == limit:
+            return found
+        return found + self._ranked("alone", asked, limit - len(found))
 
     def queries_without_clicks(self, asked: Filter, limit: int) -> list[QueryRow]:
         """Return the most searched queries that had answers but no click."""
-        return self._queries(sql.UNCLICKED_QUERIES, asked, limit)
+        if not is_by_more(asked):
+            return self._kept("unclicked", asked, limit)
+        searches = {
+            query: all_ for query, (all_, _, empty) in self._tally(asked).items() if all_ > empty
+        }
+        ordered = sorted(searches, key=lambda query: (-searches[query], query))
+        bound = {**self._bind(asked, limit), "queries": json.dumps(ordered)}
+        left = self._rows(facts.UNCLICKED, bound)
+        return self._of(asked, limit, [(query, searches[query], 0) for (query,) in left])
 
     def queries_without_results(self, asked: Filter, limit: int) -> list[QueryRow]:
         """Return the queries that most often found nothing."""
-        return self._queries(sql.EMPTY_QUERIES, asked, limit)
+        read = self._ranked if is_by_more(asked) else self._kept
+        return read("empty", asked, limit)
+
+    def queries_with_few_clicks(self, asked: Filter, limit: int, *, least: int) -> list[QueryRow]:
+        """Return the queries with *least* searches or more that miss most clicks."""
+        if not is_by_more(asked):
+            return self._kept("few", asked, limit, least=least)
+        tally = self._tally(asked)
+        all_found = sum(searches - empty for searches, _, empty in tally.values())
+        all_clicked = sum(clicked for _, clicked, _ in tally.values())
+        missed = (
+            (query, (searches - empty) * all_clicked - clicked * all_found, searches - empty)
+            for query, (searches, clicked, empty) in tally.items()
+            if searches - empty >= least
+        )
+        return self._of(asked, limit, [each for each in missed if each[1] > 0])
+
+    def queries_with_low_ctr(
+        self, asked: Filter, limit: int, *, least: int, below: int
+    ) -> list[QueryRow]:
+        """Return the queries with *least* searches and clicks and fewer than *below* clicks for 100 searches."""
+        if not is_by_more(asked):
+            return self._kept("low", asked, limit, least=least, below=below)
+        # With so few clicks most of the searches and clicks are searches.
+        searches = {
+            query: sums[0]
+            for query, sums in self._tally(asked).items()
+            if (100 + below) * sums[0] >= 100 * least
+        }
+        bound = {**self._bind(asked), "queries": json.dumps([*searches])}
+        low = [
+            (query, -clicks / searches[query], searches[query])
+            for query, clicks in self._rows(facts.CLICKED, bound)
+            if searches[query] + clicks >= least and 100 * clicks < below * searches[query]
+        ]
+        return self._of(asked, limit, low)
+
+    def queries_clicked_deep(
+        self, asked: Filter, limit: int, *, least: int, deeper: int
+    ) -> list[QueryRow]:
+        """Return the queries whose *least* or more placed clicks stand *deeper* on average."""
+        read = self._ranked if is_by_more(asked) else self._kept
+        return read("deep", asked, limit, least=least, deeper=deeper)
+
+    def trending_queries(
+        self, asked: Filter, before: Filter, limit: int, *, least: int
+    ) -> list[TrendRow]:
+        """Return the queries whose searches have grown most."""
+        if not is_by_more(asked):
+            return self._trends(sql.TRENDING_QUERIES, asked, before, limit, least)
+        earlier = replace(asked, first_day=before.first_day, last_day=before.last_day)
+        was = self._tally(earlier)
+        grown = [
+            (query, sums[0], was[query][0] if query in was else 0)
+            for query, sums in self._tally(asked).items()
+            if sums[0] >= least
+        ]
+        return self._grown([each for each in grown if each[1] > each[2]], limit)
+
+    def trending_results(
+        self, asked: Filter, before: Filter, limit: int, *, least: int
+    ) -> list[TrendRow]:
+        """Return the results whose clicks have grown most."""
+        is_kept = not is_by_more(asked) and asked.text is None
+        question = sql.TRENDING_RESULTS if is_kept else _questions(asked).trending_results
+        return self._trends(question, asked, before, limit, least)
 
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
         """Return the most clicked results."""
-        rows = self._rows(sql.TOP_RESULTS, self._bind(asked, limit))
-        return [ResultRow(*(*row[:4], _mean(row[4], row[5]))) for row in rows]
+        is_kept = not is_by_more(asked) and asked.text is None
+        question = sql.TOP_RESULTS if is_kept else _questions(asked).top_results
+        return self._results(question, self._bind(asked, limit))
+
+    def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
+        """Return the results that were shown most and never clicked, by site and days only."""
+        return self._results(sql.UNCLICKED_RESULTS, self._bind(asked, limit, least=least))
 
     def positions(self, asked: Filter) -> list[PositionRow]:
         """Return impressions and clicks by position, module by module."""
-        rows = self._rows(sql.POSITIONS, self._bind(asked))
-        return [
-            PositionRow(module, *POSITION_BUCKETS[bucket], *counts)
-            for module, bucket, *counts in rows
-        ]
+        if asked.text is None:
+            rows = self._rows(sql.POSITIONS, self._bind(asked))
+            return [_position_row(module, bucket, *sums) for module, bucket, *sums in rows]
+        found: Counter[tuple[str, int]] = Counter()
+        for module, position, clicks in self._rows(facts.OF_TEXT.placed, self._bind(asked)):
+            found[self._word(module), bucket_of(position)] += clicks
+        return [_position_row(*place, None, clicks) for place, clicks in sorted(found.items())]
 
     def modules(self, asked: Filter) -> list[ModuleRow]:
         """Return impressions and clicks by module, most clicked first."""
-        rows = self._rows(sql.MODULES, self._bind(asked))
-        return [ModuleRow(*(*row[:3], _mean(row[3], row[4]))) for row in rows]
+        if asked.text is None:
+            rows = self._rows(sql.MODULES, self._bind(asked))
+            return [ModuleRow(*(*row[:3], mean_of(row[3], row[4]))) for row in rows]
+        rows = self._rows(facts.OF_TEXT.clicked["module"], self._bind(asked))
+        found = [
+            ModuleRow(self._word(row[0]), None, row[1], mean_of(row[3], row[2])) for row in rows
+        ]
+        return sorted(found, key=lambda row: (-row.clicks, row.module_code))
 
     def daily_clicks(
         self,
@@ -103,26 +222,15 @@ class SQLiteReader:
     ) -> tuple[int, list[AdvertiserRow]]:
         """Return how many days with clicks of an advertiser there are, and one page of them."""
         asked = {
-            "first_day": _number(first_day),
-            "last_day": _number(last_day),
+            "first_day": day_number(first_day),
+            "last_day": day_number(last_day),
             "sites": None if sites is None else json.dumps(list(sites)),
             "limit": limit,
             "offset": offset,
         }
         rows = self._rows(sql.DAILY_CLICKS, asked)
-        found = [AdvertiserRow(_date(row[1]), *row[2:]) for row in rows if row[1] is not None]
+        found = [AdvertiserRow(day_date(row[1]), *row[2:]) for row in rows if row[1] is not None]
         return rows[0][0], found
-
-    def explain_query(self, asked: Filter, query: str, *, searches: int) -> Explained:
-        """Return what is known of *query*: its sums, and where its results were shown and clicked."""
-        found = self._rows(sql.FIND_QUERY, (normal_query(query),))
-        if not found:
-            return Explained(None, 0, [])
-        bound = {**self._bind(asked), "query": found[0][0], "searches": searches}
-        rows = self._rows(sql.PLACES, bound)
-        places = [PlaceRow(*row[1:]) for row in rows if row[1] is not None]
-        sums = [_query_row(row) for row in self._rows(sql.QUERY_SUMS, bound)]
-        return Explained(sums[0] if sums else None, rows[0][0], places)
 
     def live(self, limit: int) -> list[LiveRow]:
         """Return the last events as they were stored, newest first."""
@@ -133,8 +241,7 @@ class SQLiteReader:
     def ledger(self) -> dict[str, int]:
         """Return the cumulative ledger, and ``unjoined``: clicks whose search has not arrived."""
         ledger = dict(self._rows("SELECT name, events FROM ledger"))
-        waiting = "SELECT count(*) FROM click WHERE query IS NULL AND query_id IS NOT NULL"
-        return {**ledger, "unjoined": self._rows(waiting)[0][0]}
+        return {**ledger, "unjoined": self._rows(sql.UNJOINED)[0][0]}
 
     def watermarks(self) -> dict[str, tuple[int, int]]:
         """Return segment name → (bytes taken in, writer's running count there)."""
@@ -145,62 +252,139 @@ class SQLiteReader:
         """Close the connection."""
         self._connection.close()
 
-    def _queries(self, question: str, asked: Filter, limit: int) -> list[QueryRow]:
-        return [_query_row(row) for row in self._rows(question, self._bind(asked, limit))]
+    # -- parts of the above ------------------------------------------------------------------------
 
-    def _bind(self, asked: Filter, limit: int = 0) -> dict[str, int | None]:
-        words = (
-            asked.module,
-            asked.device,
-            asked.language,
-            asked.profile,
-            asked.source,
-            asked.trust,
+    def _kept(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
+        """Return a list of queries as the rollups have it."""
+        bound = self._bind(asked, limit, **more)
+        return [query_row(row) for row in self._rows(sql.QUERIES[name], bound)]
+
+    def _ranked(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
+        """Return a list of queries as the facts have it."""
+        ranked = self._rows(_questions(asked).ranked[name], self._bind(asked, limit, **more))
+        return self._of(asked, limit, ranked)
+
+    def _tally(self, asked: Filter) -> dict[int, list[int]]:
+        """Return for each query how often it was searched, clicked, and searched with no result."""
+        marked: Counter[int] = Counter()
+        for (marks,) in self._rows(_questions(asked).tally, self._bind(asked)):
+            marked.update(json.loads(marks))
+        tally: dict[int, list[int]] = {}
+        for mark, count in marked.items():
+            sums = tally.setdefault(mark >> 2, [0, 0, 0])
+            sums[0] += count
+            sums[1] += count if mark & 2 else 0
+            sums[2] += count if mark & 1 else 0
+        return tally
+
+    def _grown(self, grown: Iterable[tuple[int, int, int]], limit: int) -> list[TrendRow]:
+        """Return those of *grown* (a query, its searches now and before) that grew most."""
+        best = nsmallest(limit, grown, key=lambda row: (_growth(*row[1:]), -row[1], row[0]))
+        queries = json.dumps([query for query, *_ in best])
+        texts = dict(self._rows(facts.TEXTS, {"queries": queries}))
+        return [TrendRow(texts[query], None, now, before) for query, now, before in best]
+
+    def _of(
+        self, asked: Filter, limit: int, ranked: Iterable[tuple[int, float, int]]
+    ) -> list[QueryRow]:
+        """Return the first *limit* queries of *ranked*, each with two weights; the largest come first."""
+        best = nsmallest(limit, ((-first, -second, query) for query, first, second in ranked))
+        bound = {**self._bind(asked), "queries": json.dumps([query for *_, query in best])}
+        rows = self._rows(facts.QUERY_ROWS, bound)
+        weighed = [
+            (first, second, row[0], _counted_row(*row))
+            for (first, second, _), row in zip(best, rows, strict=True)
+        ]
+        return [row for *_, row in sorted(weighed, key=lambda each: each[:3])]
+
+    def _results(self, question: str, bound: Mapping[str, object]) -> list[ResultRow]:
+        rows = self._rows(question, bound)
+        return [ResultRow(*(*row[:4], mean_of(row[4], row[5]))) for row in rows]
+
+    def _trends(
+        self, question: str, asked: Filter, before: Filter, limit: int, least: int
+    ) -> list[TrendRow]:
+        bound = self._bind(
+            asked,
+            limit,
+            least=least,
+            before_first=day_number(before.first_day),
+            before_last=day_number(before.last_day),
         )
-        names = ("module", "device", "language", "profile", "source", "trust")
-        return {
-            "site": self._site(asked.site),
-            "first_day": _number(asked.first_day),
-            "last_day": _number(asked.last_day),
-            "robots": int(asked.robots),
-            "limit": limit,
-            **{name: self._term(word) for name, word in zip(names, words, strict=True)},
-        }
+        return [TrendRow(*row) for row in self._rows(question, bound)]
 
-    def _site(self, handle: str | None) -> int | None:
-        if handle is None:
-            return None
-        rows = self._rows("SELECT id FROM site WHERE handle = ?", (handle,))
-        return rows[0][0] if rows else -1
+    def _sums(self, asked: Filter, name: str) -> tuple[_Sums, _Sums]:
+        """Return the sums of searches and of clicks with a text, by one column's values."""
+        bound = self._bind(asked)
+        searched, clicked = facts.OF_TEXT.searched[name], facts.OF_TEXT.clicked[name]
+        return (
+            {key: sums for key, *sums in self._rows(searched, bound)},
+            {key: sums for key, *sums in self._rows(clicked, bound)},
+        )
 
-    def _term(self, text: str | None) -> int | None:
-        if text is None:
-            return None
-        rows = self._rows("SELECT id FROM term WHERE text = ?", (text,))
-        return rows[0][0] if rows else -1
-
-    def _rows(
-        self, question: str, values: Sequence[object] | Mapping[str, object] = ()
-    ) -> list[Any]:
-        try:
-            return self._connection.execute(question, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"the database cannot be read: {error}. Run: clickmw doctor"
-            ) from error
+    def _word(self, term: int) -> str:
+        return str(self._rows("SELECT text FROM term WHERE id = ?", (term,))[0][0])
 
 
-def _number(day: date) -> int:
-    return (day - _EPOCH).days
+_Sums = Mapping[int, Sequence[int]]
+_NO_SEARCHES = (0,) * 6
+_NO_CLICKS = (0,) * 4
 
 
-def _date(number: int) -> date:
-    return _EPOCH + timedelta(days=number)
+def _questions(asked: Filter) -> facts.Questions:
+    return facts.OF_DAYS if asked.text is None else facts.OF_TEXT
 
 
-def _query_row(row: Sequence[Any]) -> QueryRow:
-    return QueryRow(*(*row[:7], _mean(row[7], row[8])))
+def _totals(
+    searched: Sequence[int],
+    followed: Sequence[int],
+    impressions: int | None,
+    excluded: Mapping[str, int],
+    rated: Sequence[int],
+) -> Totals:
+    searches, clicked, known, empty, unclicked, reciprocal = searched
+    clicks, positioned, positions, click_reciprocal = followed
+    ratings, scores, squares = rated
+    return Totals(
+        searches=searches,
+        searches_clicked=clicked,
+        searches_known=known,
+        searches_empty=empty,
+        searches_answered_unclicked=unclicked,
+        search_reciprocal_sum=reciprocal / BILLION,
+        clicks=clicks,
+        clicks_positioned=positioned,
+        position_sum=positions,
+        click_reciprocal_sum=click_reciprocal / BILLION,
+        impressions=impressions,
+        excluded=excluded,
+        ratings=ratings,
+        score_sum=scores,
+        score_square_sum=squares,
+    )
 
 
-def _mean(total: int, count: int) -> float | None:
-    return total / count if count else None
+def _growth(now: int, before: int) -> float:
+    """Return the square of (now - before) / √(now + before), less than 0."""
+    return -((now - before) ** 2) / (now + before)
+
+
+def _counted_row(query: str, searched: str, followed: str) -> QueryRow:
+    clicks, positioned, positions = json.loads(followed)
+    row = (query, *json.loads(searched), clicks, None, positions, positioned)
+    return query_row(row)
+
+
+def _day_row(day: int, searched: Sequence[int], clicked: Sequence[int]) -> DayRow:
+    return DayRow(day_date(day), searched[0], searched[1], searched[3], clicked[0], None)
+
+
+def _facet_row(value: str, searched: Sequence[int], clicked: Sequence[int]) -> FacetRow:
+    searches, searches_clicked, known, empty, *_ = searched
+    clicks, positioned, positions, _ = clicked
+    mean = mean_of(positions, positioned)
+    return FacetRow(value, searches, searches_clicked, known, empty, clicks, None, mean)
+
+
+def _position_row(module: str, bucket: int, impressions: int | None, clicks: int) -> PositionRow:
+    return PositionRow(module, *POSITION_BUCKETS[bucket], impressions, clicks)

@@ -1,16 +1,17 @@
 """How long visitors stayed away: what they say on their return, given to the click it belongs to.
 
 Returns are kept as raw rows beside the clicks, so that whatever arrives late, a click or a return,
-is put in its place by its time.
+is put in its place by its time. Where no browser says anything, the results that a visitor was
+served again tell: those searches are raw rows too.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from clickmw.counting import COUNTED_KINDS, Came, decide_dwells
+from clickmw.counting import COUNTED_KINDS, Came, decide_dwells, decide_served
 from clickmw.events import Return, query_id_bytes
 from clickmw.stores._sqlite_batch import Batch, result_of
 from clickmw.stores._sqlite_dictionaries import look_up
@@ -22,6 +23,24 @@ INSERT INTO came_back (event_id, received_ms, query_id, view_id, visitor, result
   dwell_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ANY_RETURN = "SELECT EXISTS (SELECT 1 FROM came_back)"
+FIND_RETURNED = """
+-- One row per page of a list that somebody came back to.
+SELECT DISTINCT query_id FROM came_back WHERE query_id IN ({})
+"""
+_AGAIN = "drop_reason IN (SELECT id FROM term WHERE text IN ('page', 'repeat'))"
+FIND_FIRST = f"""
+-- One row per page of a list that was served again, with the search it belongs to.
+SELECT query_id, first_query_id FROM search WHERE query_id IN ({{}}) AND {_AGAIN}
+"""
+FIND_AGAIN = f"""
+-- One row per time that a search of a list was served again.
+SELECT query_id, first_query_id, visitor, received_ms FROM search WHERE first_query_id IN ({{}}) AND {_AGAIN}
+"""
+DWELT_PAGES = f"""
+-- One row per page with a click whose visitor came back, or may have.
+SELECT query_id FROM came_back UNION SELECT first_query_id FROM search WHERE {_AGAIN}
+UNION SELECT query_id FROM click WHERE dwell_s IS NOT NULL AND query_id IS NOT NULL
+"""
 FIND_RETURNS = """
 -- One row per return to a page of a list; a view means nothing on a page of one's own.
 SELECT back.query_id, back.visitor, back.result, back.position,
@@ -43,6 +62,18 @@ UPDATE click SET dwell_s = ? WHERE id = ?
 
 #: What a return shares with its click: page, visitor, result, position, view.
 Key = tuple[bytes, bytes | None, int, int | None, bytes | None]
+#: What results that are served again share with clicks before: their search and its visitor.
+Shared = tuple[bytes, bytes | None]
+
+
+class Clicked(NamedTuple):
+    """One click on a page, as it stands."""
+
+    received_ms: int
+    event_id: bytes
+    number: int
+    is_counted: int
+    dwell_s: float | None
 
 
 class Returns:
@@ -77,38 +108,85 @@ class Returns:
         )
 
     def settle(self, clicked: Iterable[bytes | None]) -> None:
-        """Decide anew on the pages that somebody came back to, or that are *clicked*; all rows are written."""
+        """Decide anew on pages that somebody came back to and may have clicked; all rows are written."""
         connection = self.batch.connection
-        if not connection.execute(ANY_RETURN).fetchone()[0]:
-            return
-        pages = sorted(self.pages | set(filter(None, clicked)))
-        rows = [(dwell_s, number) for number, dwell_s in wrong_dwells(connection, pages)]
+        pages = self.pages | self.batch.served
+        if connection.execute(ANY_RETURN).fetchone()[0]:
+            wanted = sorted(set(filter(None, clicked)) - pages)
+            pages |= {page for (page,) in self.batch.find(FIND_RETURNED, wanted)}
+        rows = [(dwell_s, number) for number, dwell_s in wrong_dwells(connection, sorted(pages))]
         connection.executemany(CHANGE_DWELL, rows)
+
+
+def settle_all(connection: sqlite3.Connection) -> None:
+    """Decide anew on all pages, as for a database in which results served again told nothing."""
+    pages = [page for (page,) in connection.execute(DWELT_PAGES)]
+    rows = [(dwell_s, number) for number, dwell_s in wrong_dwells(connection, pages)]
+    connection.executemany(CHANGE_DWELL, rows)
 
 
 def wrong_dwells(
     connection: sqlite3.Connection, pages: Sequence[bytes], since_ms: int = 0
 ) -> Iterator[tuple[int, float | None]]:
-    """Yield the id of each click on *pages* received from *since_ms* on with a wrong time, and the right one."""
+    """Yield the id of each click on *pages* received from *since_ms* on with a wrong time, and the right one.
+
+    With a page come all that belong to the same search. What a browser says is the better evidence.
+    """
+    first, served = _served_again(connection, pages)
+    returns = _returns(connection, sorted(first))
+    by_search: dict[Shared, list[Clicked]] = {}
+    by_key: dict[Key, list[Clicked]] = {}
+    for found in look_up(connection, FIND_LEFT_FOR, "?", sorted(first)):
+        for page, visitor, result, position, view_id, *click in found:
+            clicked = Clicked(*click)
+            by_search.setdefault((first[page], visitor), []).append(clicked)
+            by_key.setdefault((page, visitor, result, position, view_id), []).append(clicked)
+    right: dict[int, float] = {}
+    for shared in by_search.keys() & served.keys():
+        counted = _counted(by_search[shared])
+        times = [click.received_ms for click in counted]
+        right |= _known(counted, decide_served(times, sorted(served[shared])))
+    for key in by_key.keys() & returns.keys():
+        counted = _counted(by_key[key])
+        times = [click.received_ms for click in counted]
+        right |= _known(counted, decide_dwells(times, sorted(returns[key])))
+    for group in by_key.values():
+        for click in group:
+            if right.get(click.number) != click.dwell_s and click.received_ms >= since_ms:
+                yield click.number, right.get(click.number)
+
+
+def _served_again(
+    connection: sqlite3.Connection, pages: Sequence[bytes]
+) -> tuple[dict[bytes, bytes], dict[Shared, list[int]]]:
+    """Return page → the search it belongs to, and when each of these was served again."""
+    first = {page: page for page in pages}
+    for found in look_up(connection, FIND_FIRST, "?", pages):
+        first.update(found)
+    first |= {search: search for search in first.values()}
+    served: dict[Shared, list[int]] = {}
+    for found in look_up(connection, FIND_AGAIN, "?", sorted(set(first.values()))):
+        for page, search, visitor, received_ms in found:
+            first[page] = search
+            served.setdefault((search, visitor), []).append(received_ms)
+    return first, served
+
+
+def _returns(connection: sqlite3.Connection, pages: Sequence[bytes]) -> dict[Key, list[Came]]:
+    """Return who came back to *pages*; a shared page tells nobody apart without visitor or view."""
     returns: dict[Key, list[Came]] = {}
-    nameless: set[Key] = set()
     for found in look_up(connection, FIND_RETURNS, "?", pages):
-        for *key, received_ms, event_id, client_id, dwell_s, shared in found:
-            returns.setdefault(tuple(key), []).append(
-                Came(received_ms, event_id, client_id, dwell_s)
-            )
-            if shared and key[1] is None and key[4] is None:
-                nameless.add(tuple(key))  # a shared page tells nobody apart without visitor or view
-    touched = sorted({key[0] for key in returns})
-    clicks: dict[Key, list[tuple[Any, ...]]] = {}
-    for found in look_up(connection, FIND_LEFT_FOR, "?", touched):
-        for row in found:
-            clicks.setdefault(row[:5], []).append(row[5:])
-    for key, group in clicks.items():
-        came = [] if key in nameless else sorted(returns.get(key, ()))
-        counted = sorted(click for click in group if click[3])
-        dwells = decide_dwells([click[0] for click in counted], came)
-        right = {click[2]: dwell_s for click, dwell_s in zip(counted, dwells, strict=True)}
-        for received_ms, _, number, _, dwell_s in group:
-            if right.get(number) != dwell_s and received_ms >= since_ms:
-                yield number, right.get(number)
+        for page, visitor, result, position, view_id, *came, shared in found:
+            if visitor or view_id or not shared:
+                key = page, visitor, result, position, view_id
+                returns.setdefault(key, []).append(Came(*came))
+    return returns
+
+
+def _counted(clicks: Iterable[Clicked]) -> list[Clicked]:
+    return sorted(click for click in clicks if click.is_counted)
+
+
+def _known(clicks: Sequence[Clicked], dwells: Sequence[float | None]) -> dict[int, float]:
+    pairs = zip(clicks, dwells, strict=True)
+    return {click.number: dwell_s for click, dwell_s in pairs if dwell_s is not None}

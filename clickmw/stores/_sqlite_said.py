@@ -65,10 +65,10 @@ _STANDING = (
 )
 _NOTHING_SHOWN = f"{_STANDING}, NULL, 0, 0, 0"
 _STATES = {
-    "impression": f"SELECT {_STANDING}, query, result, position, module, dedupe_key, kind FROM impression",
-    "rating": f"SELECT {_NOTHING_SHOWN}, NULL, 0 FROM rating",
-    "answer": f"SELECT {_NOTHING_SHOWN}, NULL, 0 FROM answer",
-    "conversion": f"SELECT {_NOTHING_SHOWN}, dedupe_key, 0 FROM conversion",
+    "impression": f"SELECT {_STANDING}, query, result, position, module, dedupe_key, kind, NULL FROM impression",
+    "rating": f"SELECT {_NOTHING_SHOWN}, NULL, 0, score FROM rating",
+    "answer": f"SELECT {_NOTHING_SHOWN}, NULL, 0, NULL FROM answer",
+    "conversion": f"SELECT {_NOTHING_SHOWN}, dedupe_key, 0, NULL FROM conversion",
 }
 _SAME = {
     "impression": f"{_STATES['impression']} WHERE dedupe_key = :key AND kind = :kind",
@@ -110,6 +110,7 @@ class SaidState:
     shown: list[ShownRow]
     dedupe_key: bytes | None
     ids: list[int]
+    score: int | None = None
     head: tuple[object, ...] = ()
     rows: Sequence[tuple[object, ...]] = ()
     touched: bool = False
@@ -160,6 +161,7 @@ class Words:
         if isinstance(event, Feedback):
             query = self.batch.dictionaries.queries[event.query] if event.query else None
             own = (query, event.score, event.comment or None)
+            state.score = event.score
         elif isinstance(event, Answer):
             own = (event.question, event.answer, event.is_question)
         else:
@@ -190,6 +192,10 @@ class Words:
             search = self.batch.searches[each.query_id]
             if self.batch.is_of_session(search, bytes.fromhex(each.visitor), each.site):
                 trust = self.batch.term("session")
+                state = self._find(each.table, each.event_id, each.place)
+                if state is not None:
+                    self._touch(state)
+                    state.at = state.at._replace(trust=trust)
                 row = (trust, each.place, each.event_id)
                 self.batch.connection.execute(TRUST_SAID[each.table], row)
 
@@ -215,7 +221,7 @@ class Words:
             [],
             bytes.fromhex(key) or None,
             [],
-            head,
+            head=head,
             touched=True,
         )
 
@@ -290,7 +296,9 @@ class Words:
                 fresh.add(event_id)
                 at = Dimensions(*(*row[3:11], row[2] // QUARTER_MS))
                 reason, kind = self.batch.word(row[11]), self.batch.word(row[17])
-                new = SaidState(table, kind, event_id, row[2], at, reason, row[12], [], row[16], [])
+                new = SaidState(
+                    table, kind, event_id, row[2], at, reason, row[12], [], row[16], [], row[18]
+                )
                 found[event_id] = self._known[event_id] = new
             found[event_id].ids.append(row[0])
             found[event_id].shown.append((row[13], row[14], row[15]))
@@ -313,6 +321,8 @@ class Words:
     def _count(self, state: SaidState, sign: int) -> None:
         if state.kind == COUNTED_IMPRESSION and state.reason in ("", "robot"):
             self.batch.deltas.add_impressions(state.at, state.query, state.shown, sign)
+        if state.score is not None and state.reason in ("", "robot"):
+            self.batch.deltas.add_rating(state.at, state.score, sign)
         if state.reason:
             self.batch.exclude(state.at, state.table, state.reason, sign)
 

@@ -10,15 +10,17 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from clickmw.errors import StoreTooNew
-from clickmw.rollups import TABLES
+from clickmw.rollups import DIMENSIONS, TABLES
+from clickmw.stores import _sqlite_totals as totals
 from clickmw.stores._sqlite_dictionaries import number_hosts
 from clickmw.stores._sqlite_queries import ADVERTISER, OWNED
+from clickmw.stores._sqlite_returns import settle_all
 
 if TYPE_CHECKING:
     from sqlite_utils.db import Database
 
 #: ``PRAGMA user_version`` of a database that has every migration.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TABLES_V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -109,6 +111,22 @@ CREATE INDEX day_query_ranked ON day_query (site, day, query, searches, clicks);
 CREATE INDEX day_result_clicked ON day_result (site, day, result, clicks) WHERE clicks > 0;
 """
 DAY_HOST_V1 = (("site", "day", "host"), ("clicks",))
+CUBE_V1 = (
+    DIMENSIONS,
+    (
+        "searches",
+        "searches_clicked",
+        "searches_known",
+        "searches_empty",
+        "searches_answered_unclicked",
+        "search_reciprocal",
+        "clicks",
+        "clicks_positioned",
+        "position_sum",
+        "click_reciprocal",
+        "impressions",
+    ),
+)
 
 TABLES_V2 = f"""
 -- dedupe_key: what the repeats of a click share, whatever page it was on; null: its query id says it.
@@ -188,6 +206,47 @@ CREATE INDEX conversion_repeat ON conversion (dedupe_key, drop_reason, received_
  WHERE dedupe_key IS NOT NULL;
 CREATE INDEX impression_repeat ON impression (dedupe_key, kind, drop_reason, received_ms)
  WHERE dedupe_key IS NOT NULL;
+"""
+
+_RATED = ", ".join(name for name in DIMENSIONS if name != "module")
+FACTS_V3 = f"""
+ALTER TABLE cube ADD COLUMN ratings INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cube ADD COLUMN score_sum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cube ADD COLUMN score_square_sum INTEGER NOT NULL DEFAULT 0;
+INSERT INTO cube ({_RATED}, module, {", ".join(CUBE_V1[1])}, ratings, score_sum, score_square_sum)
+SELECT {_RATED}, 0, {", ".join("0" for _ in CUBE_V1[1])}, count(*), sum(score), sum(score * score)
+  FROM rating
+ WHERE score IS NOT NULL
+   AND drop_reason IN (SELECT id FROM term WHERE text IN ('', 'robot'))
+ GROUP BY {_RATED}
+    ON CONFLICT ({", ".join(DIMENSIONS)}) DO UPDATE
+   SET ratings = excluded.ratings, score_sum = excluded.score_sum,
+       score_square_sum = excluded.score_square_sum;
+
+-- What the report counts of a day's searches and clicks under filters that no rollup knows: all in
+-- the index, so that their rows are never read. A search's query id stands at its end by itself.
+CREATE INDEX search_facts ON search (
+  site, day, visitor, received_ms, query, device, language, profile, source, trust, robot, drop_reason,
+  clicked, total_hits, best_position
+);
+CREATE INDEX click_facts ON click (
+  site, day, result, module, position, query, device, language, profile, source, trust, robot,
+  drop_reason, kind, received_ms
+);
+-- The same by query: what is asked of a few queries reads only theirs.
+DROP INDEX search_by_query;
+CREATE INDEX search_by_query ON search (
+  query, day, site, device, language, profile, source, trust, robot, drop_reason, clicked, total_hits,
+  best_position
+);
+DROP INDEX click_by_query;
+CREATE INDEX click_by_query ON click (
+  query, day, site, result, module, position, device, language, profile, source, trust, robot,
+  drop_reason, kind
+);
+CREATE INDEX rating_facts ON rating (site, day);
+CREATE INDEX rating_of_search ON rating (query_id, score) WHERE query_id IS NOT NULL;
+CREATE INDEX answer_of_search ON answer (query_id) WHERE query_id IS NOT NULL;
 """
 
 VIEWS = """
@@ -401,7 +460,7 @@ def _apply(connection: sqlite3.Connection) -> None:
     def first_tables(database: Database) -> None:
         run_script(database.conn, TABLES_V1)
         run_script(database.conn, WORDS_V1)
-        shapes = TABLES | {"day_host": DAY_HOST_V1}
+        shapes = TABLES | {"day_host": DAY_HOST_V1, "cube": CUBE_V1}
         run_script(database.conn, "".join(_rollup_table(*item) for item in shapes.items()))
         run_script(database.conn, INDEXES_V1)
 
@@ -411,6 +470,12 @@ def _apply(connection: sqlite3.Connection) -> None:
         run_script(database.conn, INDEXES_V2)
         hosts = database.conn.execute("SELECT DISTINCT host FROM day_host").fetchall()
         number_hosts(database.conn, [host for (host,) in hosts])
+
+    @migrations()
+    def facts(database: Database) -> None:
+        run_script(database.conn, FACTS_V3 + totals.TABLES_V3)
+        totals.sum_again(database.conn)
+        settle_all(database.conn)
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)

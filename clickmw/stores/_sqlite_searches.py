@@ -262,6 +262,8 @@ class Searches:
         if owner.stored:
             rows = self.batch.connection.execute(FIND_BELONGING, (owner.query_id,))
             pairs += [(clicks, best) for key, clicks, best in rows if key not in self.states]
+        if len(pairs) > 1 and (self.batch.recount or any(clicks for clicks, _ in pairs)):
+            self.batch.served.add(owner.query_id)
         owner.clicked = int(owner.reason == "" and any(clicks for clicks, _ in pairs))
         owner.best = (
             min((best for _, best in pairs if best), default=None) if owner.clicked else None

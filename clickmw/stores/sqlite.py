@@ -11,19 +11,34 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from clickmw.errors import BadEvent, SettingsError, StoreError
 from clickmw.stores import _sqlite_digests as digests
 from clickmw.stores._sqlite_advertisers import name_advertisers
-from clickmw.stores._sqlite_check import check
+from clickmw.stores._sqlite_backup import back_up
+from clickmw.stores._sqlite_check import HORIZON, check
 from clickmw.stores._sqlite_dictionaries import Dictionaries
+from clickmw.stores._sqlite_erase import erase, find_elsewhere, forget_texts
+from clickmw.stores._sqlite_export import export, find_clicks, find_stored
 from clickmw.stores._sqlite_intake import take
+from clickmw.stores._sqlite_keys import add_key, find_keys, remove_key
 from clickmw.stores._sqlite_panels import SQLiteReader
+from clickmw.stores._sqlite_prune import count_old, delete, find_old
+from clickmw.stores._sqlite_rebuild import rebuild
 from clickmw.stores._sqlite_schema import SCHEMA_VERSION, is_current, migrate
-from clickmw.stores.base import Reader, Record, StoreOptions
+from clickmw.stores.base import (
+    Erasure,
+    Extract,
+    Reader,
+    Rebuilt,
+    Record,
+    StoredKey,
+    StoreOptions,
+    Tell,
+)
 
 BUSY_MS = 10_000
 #: What SQLite and Python say to a value that no column can hold.
@@ -153,6 +168,8 @@ class SQLiteStore:
 
     def prune(self, before_ms: int, *, limit: int) -> int:
         """Delete up to *limit* rows of each kind received before *before_ms*."""
+        with self._reading() as connection:
+            found = find_old(connection, before_ms, limit)
         with self._transaction(False) as connection:
             connection.execute(
                 "DELETE FROM recent_search WHERE received_ms < ?",
@@ -164,13 +181,93 @@ class SQLiteStore:
             # An id begins with its segment's time: what waited so long waits in vain.
             oldest = max(before_ms, 0).to_bytes(6)
             connection.execute("DELETE FROM waiting_view WHERE event_id < ?", (oldest,))
-            deleted = sum(_delete_oldest(connection, table, before_ms, limit) for table in _KEYS)
+            deleted = delete(connection, found, before_ms)
             if deleted:
                 connection.execute(SET_HORIZON, {"before_ms": str(before_ms)})
             return deleted
 
+    def count_before(self, before_ms: int) -> dict[str, int]:
+        """Return how many raw rows of each kind were received before *before_ms*."""
+        with self._reading() as connection:
+            return count_old(connection, before_ms)
+
+    def horizon(self) -> int:
+        """Return the time before which raw events are pruned, in milliseconds; 0 when none ever was."""
+        with self._reading() as connection:
+            return int(connection.execute(HORIZON).fetchone()[0])
+
+    def back_up(self, path: Path, tell: Tell) -> dict[str, int]:
+        """Write a copy of one moment to the new file *path*; return table → rows."""
+        with self._reading() as connection:
+            return back_up(connection, path, tell)
+
+    def rebuild(self, tell: Tell) -> Rebuilt:
+        """Decide and sum everything again from raw events, in the time zones of the settings."""
+        with self._transaction(True) as connection:
+            rebuilt = rebuild(connection, self.options, tell)
+        self._dictionaries.forget()  # the zones of the sites
+        return rebuilt
+
+    def erase(self, wanted: Erasure, tell: Tell) -> dict[str, int]:
+        """Delete what *wanted* names from rows, sums, log and freed pages; return kind → rows."""
+        with self._reading() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+        with self._transaction(True) as connection:
+            erased = erase(connection, wanted)
+            if erased:
+                rebuild(connection, self.options, tell, zones=False)
+            erased |= forget_texts(connection)
+            ledger = {"erased": sum(erased.values())}
+            _write_ledger(connection, ledger, [])
+            elsewhere = find_elsewhere(connection, wanted)
+        self._dictionaries.forget()  # texts that are gone
+        with self._reading() as connection:
+            _empty_log(connection)
+            connection.execute("VACUUM")
+            _empty_log(connection)
+        return {**erased, "elsewhere": elsewhere}
+
+    def list_keys(self) -> list[StoredKey]:
+        """Return the keys that were made on the command line, oldest first."""
+        with contextlib.closing(self._read_only()) as connection:
+            try:
+                return find_keys(connection)
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+
+    def add_key(self, key: StoredKey) -> None:
+        """Keep a new key."""
+        with self._transaction(True) as connection:
+            add_key(connection, key)
+
+    def remove_key(self, key_id: str) -> bool:
+        """Take a key out of force; False when there is none."""
+        with self._transaction(True) as connection:
+            return remove_key(connection, key_id)
+
+    def export(self, asked: Extract) -> Iterator[Sequence[Any]]:
+        """Yield the names of the columns and then the rows, one by one."""
+        with contextlib.closing(self._read_only()) as connection:
+            try:
+                yield from export(connection, asked)
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+
+    def find_stored(self, event_ids: Collection[bytes]) -> set[bytes]:
+        """Return which events have a row already."""
+        with self._reading() as connection:
+            return find_stored(connection, event_ids)
+
+    def find_clicks(self, query_ids: Collection[str]) -> list[tuple[bytes, str, int]]:
+        """Return (query id, URL, received_ms) of each click on one of these pages."""
+        with self._reading() as connection:
+            return list(find_clicks(connection, query_ids))
+
     def reader(self) -> Reader:
         """Open a read-only view; the caller closes it."""
+        return SQLiteReader(self._read_only())
+
+    def _read_only(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(
                 f"file:{_quoted(self.path)}?mode=ro", uri=True, isolation_level=None, timeout=2.0
@@ -186,7 +283,7 @@ class SQLiteStore:
                 f"{self.path} has schema {version}, this clickmw reads {SCHEMA_VERSION}. "
                 "Upgrade clickmw, or run: clickmw drain --once"
             )
-        return SQLiteReader(connection)
+        return connection
 
     def check(self) -> list[str]:
         """Return a sentence for every invariant that does not hold."""
@@ -261,6 +358,14 @@ class SQLiteStore:
                     digests.switch_on(connection)
 
     @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the writing connection to what takes no lock, or sees to its locks itself."""
+        try:
+            yield self._writer()
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+
+    @contextlib.contextmanager
     def _transaction(self, on_disk: bool) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._writer()
@@ -325,30 +430,11 @@ def _write_ledger(
         connection.execute(LAST_EVENT, (max(stored.event.received_ms for stored in events),))
 
 
-_KEYS = {
-    "search": "query_id",
-    "click": "id",
-    "impression": "id",
-    "rating": "id",
-    "answer": "id",
-    "conversion": "id",
-    "came_back": "id",
-}
-_OLDEST = {
-    table: f"SELECT {key}, received_ms FROM {table} ORDER BY {key} LIMIT ?"  # noqa: S608
-    for table, key in _KEYS.items()
-}
-_DELETE = {
-    table: f"DELETE FROM {table} WHERE {key} = ?"  # noqa: S608
-    for table, key in _KEYS.items()
-}
-
-
-def _delete_oldest(connection: sqlite3.Connection, table: str, before_ms: int, limit: int) -> int:
-    rows = connection.execute(_OLDEST[table], (limit,)).fetchall()
-    old = [(key,) for key, received_ms in rows if received_ms < before_ms]
-    connection.executemany(_DELETE[table], old)
-    return len(old)
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Bring all that is written into the database itself; its log has nothing left then."""
+    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if busy:
+        raise sqlite3.OperationalError("somebody reads an older state; close it and run this again")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

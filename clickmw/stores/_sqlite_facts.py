@@ -1,0 +1,153 @@
+"""The report's questions in SQL that rollups cannot answer: read from searches and clicks.
+
+Only from covering indexes, of the days or the queries asked for; never from what pages showed, so
+that no impressions are known here. Bound by name as in :mod:`clickmw.stores._sqlite_queries`;
+``:counted`` is the reason of what counts: none for people, "robot" for robots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from clickmw.stores._sqlite_queries import (
+    FACETS,
+    WHERE_BOTH,
+    WHERE_SITE,
+    now_and_before,
+    ranking,
+    ranking_of_growth,
+    trends_of_results,
+)
+
+_COUNTED = """
+   AND robot = :robots AND drop_reason = :counted
+   AND (:device IS NULL OR device = :device) AND (:language IS NULL OR language = :language)
+   AND (:profile IS NULL OR profile = :profile) AND (:source IS NULL OR source = :source)
+   AND (:trust IS NULL OR trust = :trust)
+"""
+# A search has no module, a click has.
+_CLICK_COUNTED = f"{_COUNTED} AND kind IN (:result, :ad) AND (:module IS NULL OR module = :module) "
+_WITH_TEXT = " AND query IN (SELECT id FROM query WHERE instr(text, :text) > 0) "
+_EMPTY = "count(*) FILTER (WHERE total_hits = 0)"
+_POSITIONS = "count(nullif(position, 0)), coalesce(sum(position), 0)"
+
+
+class Questions(NamedTuple):
+    """The same questions, asked of one pair of indexes."""
+
+    searched: Mapping[str, str]  #: column, or "" for all together → sums of searches by its values
+    clicked: Mapping[str, str]  #: the same of clicks
+    placed: str  #: clicks by module and position
+    tally: str  #: JSON lists of the query of each search, and what became of it
+    ranked: Mapping[str, str]  #: list → SQL that ranks queries: id and two weights
+    top_results: str
+    trending_results: str
+
+
+def _sums(name: str, sums: str, source: str) -> str:
+    """Return SQL for *sums* of *source*: one row per value of the column *name*, one in all for none."""
+    return f"""
+-- One row per value of one column: its sums.
+SELECT {name or "0"} AS key, {sums} {source} {"GROUP BY key" if name else ""}
+"""
+
+
+def _questions(search_index: str, click_index: str, text: str, tallied_by: str) -> Questions:
+    from_searches, from_clicks = (
+        f" FROM search INDEXED BY {search_index} ",
+        f" FROM click INDEXED BY {click_index} ",
+    )
+    searches = f"{from_searches} {WHERE_SITE} {text} {_COUNTED} "
+    clicks = f"{from_clicks} {WHERE_SITE} {text} {_CLICK_COUNTED} "
+    clicks_of_queries = f"{clicks} AND query IS NOT NULL "
+    search_sums = f"""
+       count(*), coalesce(sum(clicked), 0), count(total_hits), {_EMPTY},
+       count(*) FILTER (WHERE total_hits > 0 AND NOT clicked),
+       coalesce(sum(:billion / best_position) FILTER (WHERE clicked), 0)"""
+    click_sums = f"count(*), {_POSITIONS}, coalesce(sum(:billion / nullif(position, 0)), 0)"
+    return Questions(
+        searched={name: _sums(name, search_sums, searches) for name in ("", "day", *FACETS)},
+        clicked={name: _sums(name, click_sums, clicks) for name in ("", "day", "module", *FACETS)},
+        placed=f"""
+-- One row per module and position that was clicked.
+SELECT module, position, count(*) {clicks} AND position > 0 GROUP BY module, position
+""",
+        tally=f"""
+-- One list for each part: 4 × the query of each search, + 2 where it was clicked, + 1 where it is
+-- known to have found nothing. Counted in Python, in half the time that SQLite takes to sort them.
+SELECT json_group_array(4 * query + 2 * clicked + (total_hits IS 0)) {searches} {tallied_by}
+""",
+        ranked={
+            "alone": "-- One row per query that was clicked and not searched, most clicked first."
+            + ranking(
+                f"{clicks_of_queries} AND query NOT IN (SELECT query {searches})", "count(*)"
+            ),
+            "empty": "-- One row per query that found nothing, most often first."
+            + ranking(f"{searches} AND total_hits = 0", "count(*)"),
+            "deep": "-- One row per query whose clicks have a deep mean position, deepest first."
+            + ranking(
+                f"{clicks_of_queries} AND position > 0",
+                "avg(position)",
+                "count(*)",
+                having="second >= :least AND first >= :deeper",
+            ),
+        },
+        top_results=f"""
+-- One row per clicked result, most clicked first.
+WITH ranked (result, clicks, positioned, positions) AS MATERIALIZED (
+  SELECT result, count(*) AS clicks, {_POSITIONS} {clicks}
+   GROUP BY result ORDER BY clicks DESC, result LIMIT :limit
+)
+SELECT iif(result.url = '', result.doc_id, result.url), result.title, clicks, NULL, positions, positioned
+  FROM ranked JOIN result ON result.id = ranked.result ORDER BY clicks DESC, 1
+""",
+        trending_results=trends_of_results(
+            ranking_of_growth(
+                f"SELECT result AS key, {now_and_before('count(*)')}"
+                f"{from_clicks} {WHERE_BOTH} {text} {_CLICK_COUNTED} GROUP BY result"
+            )
+        ),
+    )
+
+
+#: Asked of all searches and clicks of the days, and of those whose query contains a text.
+OF_DAYS = _questions("search_facts", "click_facts", "", "GROUP BY site, day")
+OF_TEXT = _questions("search_by_query", "click_by_query", _WITH_TEXT, "")
+
+QUERY_ROWS = f"""
+-- One row per query of a list of ids, in its order: sums of its searches and of its clicks, as JSON.
+SELECT query.text,
+       (SELECT json_array(count(*), coalesce(sum(clicked), 0), count(total_hits), {_EMPTY})
+          FROM search INDEXED BY search_by_query {WHERE_SITE} AND query = given.value {_COUNTED}),
+       (SELECT json_array(count(*), {_POSITIONS})
+          FROM click INDEXED BY click_by_query {WHERE_SITE} AND query = given.value {_CLICK_COUNTED})
+  FROM json_each(:queries) AS given JOIN query ON query.id = given.value ORDER BY given.key
+"""
+UNCLICKED = f"""
+-- The first queries of a list of ids that have no click; it is read no further than that.
+SELECT given.value FROM json_each(:queries) AS given
+ WHERE NOT EXISTS (SELECT 1 FROM click INDEXED BY click_by_query
+                   {WHERE_SITE} AND query = given.value {_CLICK_COUNTED})
+ LIMIT :limit
+"""
+CLICKED = f"""
+-- One row per query of a list of ids: its clicks.
+SELECT given.value, (SELECT count(*) FROM click INDEXED BY click_by_query
+                     {WHERE_SITE} AND query = given.value {_CLICK_COUNTED})
+  FROM json_each(:queries) AS given
+"""
+TEXTS = """
+-- One row per query of a list of ids.
+SELECT query.id, query.text FROM json_each(:queries) AS given JOIN query ON query.id = given.value
+"""
+RATED = f"""
+-- One row: the sums of what searches with the text were rated; such ratings are few.
+WITH rated AS (
+  SELECT score, coalesce((SELECT query FROM search WHERE search.query_id = rating.query_id), query)
+         AS query, device, language, profile, source, trust, robot, drop_reason
+    FROM rating INDEXED BY rating_facts {WHERE_SITE} AND score IS NOT NULL
+)
+SELECT count(*), coalesce(sum(score), 0), coalesce(sum(score * score), 0)
+  FROM rated WHERE true {_WITH_TEXT} {_COUNTED}
+"""
