@@ -1,6 +1,6 @@
-"""The browser's files: the snippet's three scripts and the report's style sheet, from a fixed list.
+"""The browser's files: the snippet's three scripts, and the report's style sheet and keys, from a fixed list.
 
-The scripts are packed when they are built (``static/source/build.mjs``): each has a ``.gz`` and a
+The snippet's are packed when they are built (``static/source/build.mjs``): each has a ``.gz`` and a
 ``.br`` beside it. Nothing here needs Brotli.
 """
 
@@ -21,6 +21,7 @@ SCRIPTS = ("clickmw.js", "clickmw.extra.js", "clickmw.feedback.js")
 TYPES = {
     **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
     "report.css": "text/css; charset=utf-8",
+    "report.js": "text/javascript; charset=utf-8",
 }
 
 #: Encoding → how the name of a packed file ends, the smallest first.

@@ -1,7 +1,8 @@
 """The beacon: what a page reports of its visitors, taken in and answered without a word.
 
 The answer is 204 whatever the body was: a page never learns, and never waits for, what became of
-its report. With ``debug`` the header ``X-ClickMW`` says it, a few words for each event.
+its report. With ``debug`` the header ``X-ClickMW`` says it, a few words for each event. Only a page
+that may not report is told so, by 403: there the snippet leaves the links to the redirect.
 """
 
 from __future__ import annotations
@@ -141,7 +142,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                 },
             },
         },
-        "responses": {"204": {"description": "Received."}},
+        "responses": {
+            "204": {"description": "Received."},
+            "403": {"description": "Not taken: sent by a page of another site."},
+        },
     }
 }
 
@@ -171,26 +175,28 @@ class Beacon:
             return Reply(204, b"", [*headers, *allowed, ("Allow", _METHODS)])
         if method != "POST":
             return Reply(405, b"", [*headers, ("Allow", _METHODS)])
-        verdicts = self._receive(environ, origin, is_allowed)
+        host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        if is_allowed:
+            host = origin.partition("://")[2]
+        is_foreign = not is_allowed and _is_foreign(environ, origin, host)
+        verdicts = self._refuse_foreign() if is_foreign else self._receive(environ, host)
         if self.settings.debug:
             headers.append(("X-ClickMW", ", ".join(verdicts)))
-        return Reply(204, b"", headers)
+        return Reply(403 if is_foreign else 204, b"", headers)
 
-    def _receive(self, environ: Environ, origin: str, is_allowed: bool) -> list[str]:
-        """Take in what was sent; return what became of each event, of all when it is the same."""
+    def _refuse_foreign(self) -> list[str]:
+        verdict = "rejected: sent by a page of another site"
+        return [self._refuse("rejected.foreign_beacon", verdict)]
+
+    def _receive(self, environ: Environ, host: str) -> list[str]:
+        """Take in what a page of *host* sent; return what became of each event, one for all alike."""
         if is_prefetch(environ):
-            self.recorder.tally("prefetch")
-            return ["prefetch"]
-        host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-        if not is_allowed and _is_foreign(environ, origin, host):
-            self.recorder.tally("rejected.foreign_beacon")
-            return ["rejected: sent by a page of another site"]
+            return [self._refuse("prefetch", "prefetch")]
         try:
             payloads = read_payloads(environ)
         except BadEvent as error:
             return [self._refuse("rejected.bad_beacon", f"rejected: {error}")]
-        page_host = origin.partition("://")[2] if is_allowed else host
-        return self._take(Visit(environ, page_host, now_ms()), payloads)
+        return self._take(Visit(environ, host, now_ms()), payloads)
 
     def _take(self, visit: Visit, payloads: list[Any]) -> list[str]:
         """Keep the events among *payloads* as one record."""

@@ -14,7 +14,7 @@ from clickmw.events import Search, Shown, new_query_id
 from clickmw.recorder import Recorder, now_ms
 from clickmw.settings import Settings
 from clickmw.sites import Site
-from clickmw.targets import Target, resolve
+from clickmw.targets import Target, keeps_host, resolve
 from clickmw.tokens import LinkSigner, LinkTarget
 from clickmw.visitors import is_prefetch
 
@@ -111,6 +111,9 @@ class ResultPage:
 
     def target(self, href: str, base: str | None = None) -> Target | None:
         """Return where *href* leads when it may be signed; else count why not."""
+        if base is not None and not self._keeps_host(base):
+            self.recorder.tally("unsigned.base")
+            return None
         found = resolve(
             href,
             page_path=self.path,
@@ -125,6 +128,10 @@ class ResultPage:
         if found.own and found.location.startswith(self.redirect_path):
             return None
         return found
+
+    def _keeps_host(self, base: str) -> bool:
+        """Tell whether our links, which are paths, lead to us below *base*."""
+        return keeps_host(base, page_path=self.path, page_host=self.host, page_scheme=self.scheme)
 
     def show(
         self,

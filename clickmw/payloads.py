@@ -114,16 +114,19 @@ class Payload:
         return language if _LANGUAGE.fullmatch(language) else ""
 
     def places(self) -> tuple[tuple[str, int], ...]:
-        """Return the places ``p``, at least one, each once: pairs of module code and position."""
+        """Return the places ``p``, each once: pairs of module code and position.
+
+        A link whose token has no position says 0: nobody knows its place, and it is left out.
+        """
         found = dict.fromkeys(map(self._place, self.items("p")))
         if not found:
             raise BadEvent("p is empty")
-        return tuple(found)
+        return tuple(place for place in found if place[1])
 
     def _place(self, pair: Any) -> tuple[str, int]:
         module, position = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
         place = Payload({"m": module, "p": position}, self._now_ms)
-        found = place.position()
+        found = place.whole("p", 0, MAX_POSITION)
         if found is None:
             raise BadEvent("p is no list of pairs of module and position")
         return place.module(), found

@@ -26,6 +26,8 @@ from clickmw.visitors import (
 )
 
 DAY_MS = 86_400_000
+#: Key of the environ: a click of our own, which shall not count. No client can set it.
+TEST = "clickmw.test"
 Environ = Mapping[str, Any]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from clickmw.errors import BadToken
 from clickmw.events import Click, issued_ms, view_in
 from clickmw.journal import warn_once_a_minute
-from clickmw.recorder import Recorder, now_ms
+from clickmw.recorder import TEST, Recorder, now_ms
 from clickmw.settings import Settings
 from clickmw.targets import host_of, problem
 from clickmw.tokens import MAX_AGE_MS, LinkSigner, LinkTarget
@@ -37,6 +37,12 @@ _PAGE = [
 BAD_LINK = (
     b"<!doctype html><html lang=en><meta charset=utf-8><title>Bad link</title>"
     b"<p>This link was changed on its way. Please go back and choose the result again."
+)
+#: No script may fetch another site's page. For a page that says this Turbo lets the browser ask once
+#: more, and follow. Source: its handbook, "Ensuring Specific Pages Trigger a Full Reload".
+RELOAD = (
+    b"<!doctype html><html lang=en><meta charset=utf-8>"
+    b'<meta name="turbo-visit-control" content="reload"><title>Leaving this site</title>'
 )
 NAMING = (
     "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -85,6 +91,8 @@ class Redirect:
         if outside or (stale and not self._comes_from_here(environ)):
             self.recorder.tally("rejected.naming_page")
             return _naming_page(environ, start_response, target.location)
+        if target.location[0] != "/" and "HTTP_X_TURBO_REQUEST_ID" in environ:
+            return _page(environ, start_response, "200 OK", RELOAD)
         if environ["REQUEST_METHOD"] != "HEAD":
             try:
                 self._record(environ, target, stale, now)
@@ -92,6 +100,10 @@ class Redirect:
                 warn_once_a_minute("failure", "clickmw: a click could not be kept: %r", error)
                 self.recorder.tally("dropped.failure")
         location = target.location
+        if location[0] != "/" and "HTTP_HX_REQUEST" in environ:
+            # What this header names, htmx leaves the page for. Source: its reference, "HX-Redirect".
+            start_response("204 No Content", [("HX-Redirect", location), *_ALWAYS])
+            return [b""]
         start_response("302 Found", [("Location", location), *_ALWAYS, _LENGTH_0])
         return [b""]
 
@@ -106,11 +118,14 @@ class Redirect:
         if wish == "drop":
             self.recorder.tally("opted_out")
             return
-        if not self.recorder.allows(environ, target.query_id + target.location, now):
+        view = view_id(environ)
+        # Of a shared page everybody has the same link: there it is the view's.
+        if not self.recorder.allows(environ, target.query_id + view + target.location, now):
             self.recorder.tally("dropped.rate")
             return
         reason = (
-            ("robot" if robot else "")
+            ("test" if TEST in environ else "")
+            or ("robot" if robot else "")
             or ("external" if not stale and self._is_external(environ) else "")
             or ("stale" if stale else "")
             or self.recorder.drop_reason("signed")
@@ -134,7 +149,7 @@ class Redirect:
                 _referrer_host(environ),
                 _user_activated(environ),
                 "result",
-                view_id(environ),
+                view,
             )
         )
 

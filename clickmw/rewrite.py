@@ -72,19 +72,26 @@ class Rewriting:
         self.plain: set[str] = set()
         #: Paths that carried results: there, only encodings that we can read are offered inwards.
         self.carriers = set(self.rules)
+        #: How many answers of the host were pages.
+        self.pages = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request of the host."""
+        answer = self.begin(environ, start_response)
+        if answer is not None:
+            return answer.over(self.app(environ, answer.start_response))
+        if environ.get("REQUEST_METHOD") == "HEAD" and environ.get("PATH_INFO") in self.carriers:
+            start_response = _start_of_head(start_response)
+        return self.app(environ, start_response)
+
+    def begin(self, environ: Environ, start_response: StartResponse) -> Answer | None:
+        """Return what takes the host's answer to this request, None where nothing is looked at."""
+        if environ.get("REQUEST_METHOD") not in ("GET", "POST"):
+            return None
         path = environ.get("PATH_INFO", "")
-        method = environ.get("REQUEST_METHOD")
-        if method == "HEAD" and path in self.carriers:
-            return self.app(environ, _start_of_head(start_response))
-        if method not in ("GET", "POST"):
-            return self.app(environ, start_response)
         if path in self.carriers:
             _offer_readable(environ)
-        answer = Answer(self, environ, start_response, path)
-        return answer.over(self.app(environ, answer.start_response))
+        return Answer(self, environ, start_response, path)
 
     def late(self, environ: Environ, path: str, body: Iterable[bytes]) -> Iterable[bytes]:
         """Take up an answer that was handed on at once, and turned out to have used the helper."""
@@ -194,6 +201,7 @@ class Answer:
             return self._judge_no_page(status, found)
         if not status.startswith("200") or _must_stay(found):
             return "pass"
+        self.rewriting.pages += 1
         encoding = found.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", ""):
             self.rewriting.note_unreadable(self.environ, self.path)
@@ -235,24 +243,24 @@ class Answer:
         for chunk in body:
             if self._mode == "whole":
                 self._whole.append(chunk)
-            elif self._mode == "stream":
-                # One piece in, one piece out: a flush of the host stays a flush.
-                yield self._feed(chunk)
             else:
-                yield chunk
-        rest = self._finish()
+                # One piece in, one piece out: a flush of the host stays a flush.
+                yield self.feed(chunk)
+        rest = self.finish()
         if rest:
             yield rest
         # Not every server closes what it has read to the end.
         self.on_end()
 
-    def _feed(self, chunk: bytes) -> bytes:
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what of the answer can go on, now that *chunk* has come."""
         return self._stream.feed(chunk) if self._stream else chunk
 
     def _feed_write(self, chunk: bytes) -> object:
-        return self._write(self._feed(chunk))
+        return self._write(self.feed(chunk))
 
-    def _finish(self) -> bytes:
+    def finish(self) -> bytes:
+        """Return the rest of the answer, and record its searches."""
         if self._mode == "stream" and self._stream:
             rest = self._stream.close()
             self.finish_page()

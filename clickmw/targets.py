@@ -101,6 +101,15 @@ def resolve(
     return Target(href, False)
 
 
+def keeps_host(base: str, *, page_path: str, page_host: str, page_scheme: str = "https") -> bool:
+    """Tell whether paths are the page's own where its base element says *base*; see :func:`resolve`."""
+    host = _page_host(page_host)
+    try:
+        return _start(page_path, host, page_scheme, base).host == host
+    except _Refused:
+        return False
+
+
 def problem(location: str, *, target_hosts: frozenset[str] | None = None) -> str | None:
     """Return why *location*, taken from a signed link, may not be followed; None when it may."""
     plain = _PLAIN_URL.match(location) if len(location) <= LENGTH_LIMIT else None

@@ -290,7 +290,6 @@ WRONG: dict[str, Any] = {
     "unknown type": {"t": "scroll"},
     "a type that is no text": {"t": ["click"]},
     "view without a view": {"t": "view", "k": TOKEN},
-    "view of last week": {"t": "view", "k": TOKEN, "v": an_id(7 * DAY_MS)},
     "click without a token": {"t": "click"},
     "click with a number": {"t": "click", "k": 5},
     "click with a made-up token": {"t": "click", "k": ":AZdz2LAAAAAAAAAB:1:BWEB::~a.AAAA"},
@@ -302,7 +301,7 @@ WRONG: dict[str, Any] = {
     "seen at 201 places": {"t": "seen", "k": TOKEN, "p": [["BWEB", 1]] * 201},
     "seen at a place of three": {"t": "seen", "k": TOKEN, "p": [["BWEB", 1, 2]]},
     "seen at a place that is no list": {"t": "seen", "k": TOKEN, "p": ["B1"]},
-    "seen at position 0": {"t": "seen", "k": TOKEN, "p": [["BWEB", 1], ["BWEB", 0]]},
+    "seen at position -1": {"t": "seen", "k": TOKEN, "p": [["BWEB", 1], ["BWEB", -1]]},
     "seen at position 100,001": {"t": "seen", "k": TOKEN, "p": [["BWEB", 100_001]]},
     "seen at position true": {"t": "seen", "k": TOKEN, "p": [["BWEB", True]]},
     "seen without a position": {"t": "seen", "k": TOKEN, "p": [["BWEB", None]]},
@@ -518,6 +517,12 @@ def test_a_view_of_an_old_page_that_a_cache_kept_is_of_today(page: Page) -> None
     assert page.send({"t": "view", "k": old, "v": an_id()}) == ["accepted"]
 
 
+@pytest.mark.parametrize("age_ms", [7 * DAY_MS, -7 * DAY_MS], ids=["slow", "fast"])
+def test_a_view_by_a_clock_that_is_wrong_is_of_today(age_ms: int, page: Page) -> None:
+    event = page.event({"t": "view", "k": page.token(), "v": an_id(age_ms)})
+    assert abs(issued_ms(event.view_id) - issued_ms(an_id())) < 60_000
+
+
 def test_a_view_of_another_day_is_left_out_and_the_click_stays(page: Page) -> None:
     event = page.event({"t": "click", "k": page.token(), "v": an_id(5 * DAY_MS)})
     assert event.view_id == ""
@@ -588,6 +593,29 @@ def test_other_places_that_were_seen_are_other_reports(page_at: MakePage) -> Non
     token = page.token()
     reports = [{"t": "seen", "k": token, "p": [["BWEB", n]]} for n in range(1, 21)]
     assert page.send(*reports) == ["accepted"] * 20
+
+
+IN_A_VIEW: dict[str, Payload] = {
+    "click": {"t": "click"},
+    "seen": {"t": "seen", "p": [["BWEB", 1]]},
+    "return": {"t": "return", "s": 9},
+    "view": {"t": "view"},
+}
+
+
+@pytest.mark.parametrize("sent", IN_A_VIEW.values(), ids=IN_A_VIEW)
+def test_of_a_shared_page_each_view_has_a_limit_of_its_own(
+    sent: Payload, page_at: MakePage
+) -> None:
+    page = page_at(redirect_rate=1_000)
+    token = page.token()
+    views = [new_query_id(now_ms()) for _ in range(12)]
+    assert page.send(*({**sent, "k": token, "v": view} for view in views)) == ["accepted"] * 12
+
+
+def test_a_link_without_a_position_takes_no_place_from_the_others(page: Page) -> None:
+    seen = page.event({"t": "seen", "k": page.token(), "p": [["BWEB", 0], ["BWEB", 2], ["", 0]]})
+    assert seen.places == (("BWEB", 2),)
 
 
 # -- who sends -------------------------------------------------------------------------------------

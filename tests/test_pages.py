@@ -432,6 +432,43 @@ def test_a_base_element_is_heeded(make: Make) -> None:
     assert [link.location for link in site.links()] == ["/docs/v2/intro.html"]
 
 
+FOREIGN_BASES = [
+    "https://cdn.example/",
+    "//cdn.example",
+    "http://www.example.org:8080/",
+    "https://www.example.org@cdn.example/",
+    "/\\cdn.example/",
+    "https:cdn.example",
+    "ftp://www.example.org/",
+]
+
+
+@pytest.mark.parametrize("base", FOREIGN_BASES)
+@pytest.mark.parametrize("href", ["intro.html", "/intro", A, "https://www.example.org/intro"])
+def test_below_a_base_of_another_host_nothing_is_signed(href: str, base: str, make: Make) -> None:
+    page = f'<base href="{base}">{listed(href, href)}</body>'
+    site = make(page)
+
+    assert site.get().text == page
+    assert site.ledger()["unsigned"] == {"base": 2}
+    assert site.shown() == []
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        *("/docs/v2/", "https://www.example.org/docs/v2/", "http://WWW.example.org:80/docs/v2/"),
+        *("//www.example.org/docs/v2/", "https://www.example.org:443/docs/v2/x?y#z"),
+    ],
+)
+def test_a_base_of_the_pages_own_host_is_heeded(base: str, make: Make) -> None:
+    site = make(f'<base href="{base}">{listed("intro.html", A)}</body>')
+
+    assert [link.location for link in site.links()] == ["/docs/v2/intro.html", A]
+    assert "<script" in site.get().text
+    assert site.ledger()["unsigned"] == {}
+
+
 def test_outside_the_target_hosts_nothing_is_signed(make: Make) -> None:
     site = make(listed(A, "https://b.example/", "/own"), target_hosts=["other.example"])
 

@@ -585,6 +585,37 @@ def test_a_link_is_kept_five_times_a_minute_for_one_address(site: Install) -> No
 
 
 @pytest.mark.usefixtures("still_clock")
+def test_many_behind_one_address_follow_a_link_of_a_shared_page_each_in_a_view(
+    site: Install,
+) -> None:
+    token = site.token()
+    for number in range(12):
+        site.follow(f"{token}?v={new_query_id(now_ms() + number)}")
+
+    assert site.ledger()["dropped"] == {}
+    assert site.rows("SELECT count(*) FROM clicks") == [12]
+
+
+@pytest.mark.usefixtures("still_clock")
+def test_a_link_is_kept_five_times_a_minute_for_one_view(site: Install) -> None:
+    token, view = site.token(), new_query_id(now_ms())
+    for _ in range(9):
+        site.follow(f"{token}?v={view}")
+
+    assert site.ledger()["dropped"] == {"rate": 4}
+
+
+@pytest.mark.usefixtures("still_clock")
+@pytest.mark.parametrize("view", ["x", "A" * 16, "%00" * 16], ids=["short", "of 1970", "no id"])
+def test_what_is_no_view_has_no_limit_of_its_own(view: str, site: Install) -> None:
+    token = site.token()
+    for number in range(9):
+        site.follow(f"{token}?v={view}{number if len(view) == 1 else ''}")
+
+    assert site.ledger()["dropped"] == {"rate": 4}
+
+
+@pytest.mark.usefixtures("still_clock")
 def test_another_address_has_a_rate_of_its_own(site: Install) -> None:
     token = site.token()
     for last in (1, 2):
@@ -852,3 +883,39 @@ def test_paths_that_only_look_like_links_lead_nowhere(site: Install, path: str) 
 
     assert started[0][0][:3] == "404"
     assert "Location" not in dict(started[0][1])
+
+
+# -- scripts that follow links ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["HX-Request", "X-Turbo-Request-Id"])
+def test_a_script_may_fetch_results_of_this_host(make: Make, header: str) -> None:
+    install = make()
+    answer = install.follow(install.token("/doc/1"), status=302, **{header: "true"})
+    assert answer.headers["Location"] == "/doc/1"
+    assert install.reasons() == [None]
+
+
+def test_htmx_is_told_to_go_to_another_site_and_the_click_counts(make: Make) -> None:
+    install = make()
+    answer = install.follow(status=204, **{"HX-Request": "true"})
+    assert answer.headers["HX-Redirect"] == "https://other.example/a"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert install.reasons() == [None]
+
+
+def test_turbo_is_told_to_leave_another_site_to_the_browser_which_counts(make: Make) -> None:
+    install = make()
+    token = install.token()
+    answer = install.follow(token, status=200, **{"X-Turbo-Request-Id": "1f"})
+    assert answer.html.find("meta", attrs={"name": "turbo-visit-control"})["content"] == "reload"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert install.reasons() == []
+
+    install.follow(token, status=302)
+    assert install.reasons() == [None]
+
+
+def test_what_turbo_or_htmx_fetches_in_advance_is_nothing(make: Make) -> None:
+    for name in ("HX-Request", "X-Turbo-Request-Id"):
+        make().follow(status=425, **{name: "true", "X-Sec-Purpose": "prefetch"})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
 
 from clickmw.events import Click, Return, Search, Seen, Shown, View, new_query_id, query_id_bytes
+from clickmw.stores.base import Stored
 
 NOW = 1_750_000_000_000
 PAGE = new_query_id(NOW)
@@ -113,6 +116,7 @@ def test_a_view_means_nothing_on_a_page_of_ones_own(feed: Any) -> None:
 # -- coming back ---------------------------------------------------------------------------------
 
 MINUTE = 60_000
+HOUR = 60 * MINUTE
 CLICK = Click(NOW + 10_000, "default", "/a", 1, "BWEB", PAGE, visitor=ANNA)
 DWELLS = "SELECT dwell_s FROM clicks ORDER BY received_ms"
 
@@ -198,6 +202,165 @@ def test_on_a_page_of_ones_own_views_mean_nothing(order: tuple[int, ...], feed: 
     for number in order:
         feed(events[number])
     assert rows(feed, DWELLS) == [(42.5,)]
+
+
+# -- the results, served again -------------------------------------------------------------------
+
+PAGES = [new_query_id(NOW + n) for n in range(10, 16)]
+
+
+def again(minutes: float, number: int = 0, **changes: Any) -> Search:
+    """Return the results of the same query, served to the same visitor once more."""
+    return later(SEARCH, minutes, query_id=PAGES[number], **changes)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize("order", list(permutations(range(7)))[::503], ids=str)
+def test_results_served_again_tell_the_dwell_of_the_last_click_before_in_any_order(
+    order: tuple[int, ...], size: int, feed: Any
+) -> None:
+    events: list[Any] = [
+        SEARCH,
+        later(CLICK, 1),
+        again(3),
+        again(4, 1),  # nobody has left since
+        later(CLICK, 5, query_id=PAGES[1], url="/b"),
+        again(9, 2, offset=10),
+        later(CLICK, 10),
+    ]
+    for start in range(0, 7, size):
+        feed(*[events[number] for number in order[start : start + size]])
+    assert rows(feed, DWELLS) == [(120.0,), (240.0,), (None,)]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+def test_what_the_browser_says_is_the_better_evidence(order: tuple[int, ...], feed: Any) -> None:
+    events: list[Any] = [SEARCH, later(CLICK, 1), again(3), later(BACK, 4)]
+    for number in order:
+        feed(events[number])
+    assert rows(feed, DWELLS) == [(42.5,)]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([later(CLICK, 1), again(31)], id="searched-anew-after-half-an-hour"),
+        pytest.param([later(CLICK, 3), again(3)], id="at-the-same-moment"),
+        pytest.param([later(CLICK, 1), again(3, query="forms")], id="another-query"),
+        pytest.param([later(CLICK, 1), again(3, site="other")], id="another-site"),
+        pytest.param([later(CLICK, 1), again(3, visitor="bb" * 8)], id="to-another-visitor"),
+        pytest.param([later(CLICK, 1, visitor="bb" * 8), again(3)], id="another-visitors-click"),
+        pytest.param([later(CLICK, 1, kind="related"), again(3)], id="a-suggestion"),
+        pytest.param([later(CLICK, 1, drop_reason="external"), again(3)], id="not-counted"),
+        pytest.param([later(CLICK, 1), again(3, prefetched=1)], id="fetched-ahead"),
+        pytest.param(
+            [later(CLICK, 1), again(3, robot="bot", drop_reason="robot")], id="to-a-robot"
+        ),
+        pytest.param([later(CLICK, 1), again(1.2), again(1.4, 1, query="taxes")], id="typing"),
+    ],
+)
+def test_it_is_no_return_when_the_results_are_served(events: list[Any], feed: Any) -> None:
+    feed(SEARCH, *events)
+    assert rows(feed, DWELLS)[0] == (None,)
+
+
+def test_a_search_that_turns_out_to_be_typing_was_no_return(feed: Any) -> None:
+    feed(SEARCH, later(CLICK, 1), again(2))
+    assert rows(feed, DWELLS) == [(60.0,)]
+    feed(again(2.2, 1, query="taxes"))
+    assert rows(feed, DWELLS) == [(None,)]
+
+
+class Coming:
+    """A random hour of two visitors who search, click, come back, and say so or not."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)
+        self.ids = [new_query_id(NOW - n) for n in range(3)]
+        pages = [self._search() for _ in range(12)]
+        clicks = [self._click(self.chance.choice(pages)) for _ in range(14)]
+        returns = [
+            self._return(self.chance.choice(clicks)) for _ in range(self.chance.choice([0, 4]))
+        ]
+        self.events = [
+            Stored(event.received_ms.to_bytes(6) + self.chance.randbytes(10), event)
+            for event in (*pages, *clicks, *returns)
+        ]
+
+    def _search(self) -> Search:
+        chance = self.chance
+        now = NOW + chance.randrange(60) * MINUTE + chance.choice([0, 0, 20_000])
+        return SEARCH._replace(
+            received_ms=now,
+            query_id=urlsafe_b64encode(now.to_bytes(6) + chance.randbytes(6)).decode(),
+            query=chance.choice(["tax", "tax", "tax", "taxes", "map"]),
+            offset=chance.choice([0, 0, 10]),
+            visitor=chance.choice([ANNA, ANNA, "bb" * 8]),
+            client_id=chance.choice(["", "", *self.ids]),
+        )
+
+    def _click(self, page: Search) -> Click:
+        chance = self.chance
+        return CLICK._replace(
+            received_ms=page.received_ms + chance.choice([0, 5_000, MINUTE, 7 * MINUTE, 26 * HOUR]),
+            query_id=page.query_id,
+            visitor=chance.choice([page.visitor] * 6 + ["cc" * 8]),
+            url=chance.choice(["/a", "/b"]),
+            kind=chance.choice(["result", "result", "ad", "related"]),
+            client_id=chance.choice(["", "", "", *self.ids]),
+        )
+
+    def _return(self, click: Click) -> Return:
+        wait = self.chance.choice([3_000, 3 * MINUTE])
+        dwell_s = float(self.chance.randrange(100))
+        return BACK._replace(
+            received_ms=click.received_ms + wait, query_id=click.query_id, url=click.url,
+            visitor=click.visitor, dwell_s=dwell_s,
+        )  # fmt: skip
+
+
+CLICKED = "SELECT event_id, dwell_s FROM clicks ORDER BY event_id"
+
+
+def dwells_by_the_rule(feed: Any) -> list[tuple[str, float | None]]:
+    """Work out from the views how long visitors stayed, where no browser says anything."""
+    sql = "SELECT query_id, coalesce(first_query_id, query_id), visitor, received_ms, drop_reason FROM searches"
+    pages = {page[0]: page for page in rows(feed, sql)}
+    first = {n: p[1] if p[4] in ("page", "repeat") else n for n, p in pages.items()}
+    again = [(p[1], p[2], p[3]) for p in pages.values() if p[4] in ("page", "repeat")]
+    clicks = [
+        (now, event_id, first[query_id], visitor)
+        for now, event_id, query_id, visitor in rows(
+            feed,
+            "SELECT received_ms, event_id, query_id, visitor FROM clicks"
+            " WHERE counted AND kind IN ('result', 'ad')",
+        )
+    ]
+    found: dict[str, float | None] = dict.fromkeys(row[0] for row in rows(feed, CLICKED))
+    for search, visitor, served_ms in sorted(again, key=lambda each: each[2]):
+        before = [c for c in clicks if c[2:] == (search, visitor) and c[0] < served_ms]
+        if before and found[max(before)[1]] is None:
+            found[max(before)[1]] = round((served_ms - max(before)[0]) / 1000, 1)
+    return sorted(found.items())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_returns_are_the_same_in_any_order_and_as_the_rule_says(
+    seed: int, feed: Any, new_store: Callable[..., Any], feed_of: Callable[..., Any]
+) -> None:
+    coming = Coming(seed)
+    feed(*sorted(coming.events))
+    coming.chance.shuffle(coming.events)
+    with closing(new_store()) as store:
+        other = feed_of(store)
+        while coming.events:
+            size = coming.chance.randint(1, 8)
+            other(*coming.events[:size])
+            del coming.events[:size]
+        assert store.check() == []
+        assert rows(other, CLICKED) == rows(feed, CLICKED)
+    if rows(feed, "SELECT count(*) FROM came_back") == [(0,)]:
+        assert rows(feed, CLICKED) == dwells_by_the_rule(feed)
 
 
 def test_check_notices_a_time_that_nobody_said(

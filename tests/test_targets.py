@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clickmw.targets import Target, ascii_host, host_of, problem, resolve
+from clickmw.targets import Target, ascii_host, host_of, keeps_host, problem, resolve
 
 HOST = "www.example.org"
 
@@ -165,6 +165,20 @@ def test_a_relative_link_begins_from_the_base() -> None:
     assert location("/a", base="http://cdn.example/m/") == "http://cdn.example/a"
     assert location("//o.example/a", base="http://cdn.example/m/") == "http://o.example/a"
     assert location("a", base="  ") == "/docs/a"
+
+
+@pytest.mark.parametrize(
+    ("base", "keeps"),
+    [
+        *(("", True), ("/x/", True), ("../x", True), ("?x", True), ("//DOCS.example.org", True)),
+        *(("http://docs.example.org:80/", True), ("https://docs.example.org./", False)),
+        *(("https://docs.example.org:8443/", False), ("//cdn.example/", False)),
+        *(("data:text/html,x", False), ("\\\\cdn.example", False), ("https:x", False)),
+    ],
+)
+def test_paths_are_the_pages_own_below_a_base_of_its_host(base: str, keeps: bool) -> None:
+    host = "docs.example.org"
+    assert keeps_host(base, page_path="/docs/search", page_host=host) is keeps
 
 
 @pytest.mark.parametrize(

@@ -35,30 +35,33 @@
 
   /** The token of a link, of its address or of itself; on shared pages with "?v=" and the view. */
   const textOf = (what) =>
-    (what.dataset ? what.dataset.clickToken || what.getAttribute("href") : what).split("/").pop();
+    (what.dataset ? what.dataset.clickToken || what.getAttribute("href") : `${what}`).split("/").pop();
 
   /** The id of a search, given by itself or by any link of it; else of the one that is shown here. */
   function searchOf(search = latest || markedLink()) {
     return search ? textOf(search).split(":")[1] || search : undefined;
   }
 
+  /** Say numbers as text, but for totals, places and amounts: an id or a query may be one. */
+  function worded(members) {
+    for (const name in members) {
+      if (typeof members[name] == "number" && !"nopy".includes(name)) members[name] += "";
+    }
+    return members;
+  }
+
   /** Report an event of type *t*. JSON leaves out what is undefined. */
   function report(t, { search, site }, members) {
     const event = { t, i: newId(), g: searchOf(search), s: site };
-    return whenReady(() => clickmw.send([Object.assign(event, members)]));
+    return whenReady(() => clickmw.send([worded(Object.assign(event, members))]));
   }
 
-  const resultOf = ({ url, position, item, title, module }) => ({
-    u: url,
-    p: position,
-    d: item,
-    h: title,
-    m: module,
-  });
+  const resultOf = ({ url, position, item, title, module }) =>
+    worded({ u: url, p: position, d: item, h: title, m: module });
 
   Object.assign(clickmw, {
     search(search) {
-      latest = search.id || newId();
+      latest = `${search.id || newId()}`;
       report("search", { search: latest, site: search.site }, {
         q: search.query,
         n: search.total,

@@ -8,7 +8,7 @@
  * Every byte of this file travels with every page of results: see build.mjs before you add one.
  */
 ((document) => {
-  const clickmw = window.clickmw || {};
+  const clickmw = (window.clickmw = window.clickmw || {});
   // Included twice, or brought along by a page that was put into this one: new links may be here.
   if (clickmw.scan) return clickmw.scan();
 
@@ -19,6 +19,7 @@
   /** Search → this view of it, on pages that many are given or that were fetched in advance. */
   const views = {};
 
+  const nothing = () => {};
   const isSilent = () =>
     waitsForConsent ||
     document.prerendering ||
@@ -29,10 +30,8 @@
   /** A fresh id: 6 bytes of time, the highest first, and 6 random ones, as 16 URL-safe characters. */
   const newId = () =>
     btoa(
-      String.fromCharCode(
-        ...Uint8Array.from("543210......", (power) =>
-          power < 6 ? Date.now() / 256 ** power : Math.random() * 256,
-        ),
+      "543210......".replace(/./g, (power) =>
+        String.fromCharCode(power < 6 ? (Date.now() / 256 ** power) & 255 : Math.random() * 256),
       ),
     )
       .replace(/\+/g, "-")
@@ -60,7 +59,7 @@
   const post = (events) =>
     fetch(address, { method: "POST", body: JSON.stringify(events), keepalive: true }).then(
       (answer) => answer.status == 204,
-      () => {},
+      nothing,
     );
 
   /** Report by what outlives the page, else *otherwise*. */
@@ -102,15 +101,17 @@
         // Nobody sees a hidden page; and the page may have used the link for another result since.
         if (!document.hidden) {
           watcher.disconnect();
-          clearTimeout(timer);
+          clearInterval(timer);
           if (link.dataset.clickToken == text) {
             (seen[search] = seen[search] || { t: "seen", k, v, p: [] }).p.push(position);
+            // No more events than one report may have, and no more places than one event.
+            if (++unsaid > 49) flush();
           }
         }
       };
       const watcher = new IntersectionObserver(
         (entries) => {
-          clearTimeout(timer);
+          clearInterval(timer);
           if (entries.pop().intersectionRatio >= 0.5) timer = setInterval(see, 1e3);
         },
         { threshold: 0.5 },
@@ -120,16 +121,16 @@
   };
 
   const flush = () => {
-    const events = Object.values(seen);
+    if (unsaid) clickmw.send(Object.values(seen));
+    unsaid = 0;
     seen = {};
-    while (events[0]) clickmw.send(events.splice(0, 50));
   };
 
   /** A click is on its way down: find out whether it will follow a link of ours. */
   const choose = (event) => {
     const link = event.composedPath().find((node) => node.dataset && node.dataset.clickToken);
     if (!event.isTrusted) return;
-    pending = 0;
+    pending = nothing;
     // 0: left button, keyboard, touch; 1: middle.
     if (!link || event.button > 1) return;
     const text = link.dataset.clickToken;
@@ -141,7 +142,7 @@
     const look = (pending = (hasMoved) => {
       if (pending != look) return;
       if (hasMoved || !event.defaultPrevented || location.href != before) {
-        pending = 0;
+        pending = nothing;
         // The browser takes no report now. While the click is on its way, the redirect can count it:
         // that a request fails as well would be known only when the page has gone.
         clickmw.send(
@@ -149,7 +150,7 @@
           event.eventPhase ? () => link.setAttribute("href", redirect + text) : post,
         );
       } else if (looks--) setTimeout(look, 100);
-      else pending = 0;
+      else pending = nothing;
     });
     addEventListener("pagehide", look, { once: true });
     // Added last, so asked last. Where the event does not come this far, the timer asks.
@@ -168,12 +169,14 @@
   let waitsForConsent = document.querySelector("script[data-consent]");
   /** Search → what was seen of it since the last report. */
   let seen = {};
+  /** How many places that are. */
+  let unsaid = 0;
   /** The latest report whose answer tells whether reports arrive. */
   let probe;
-  /** The latest click, until it is known to be one. */
-  let pending;
+  /** What becomes of the latest click, until it is known to be one. */
+  let pending = nothing;
 
-  window.clickmw = Object.assign(clickmw, {
+  Object.assign(clickmw, {
     scan,
     send,
     isSilent,
@@ -187,10 +190,12 @@
   addEventListener("click", choose, true);
   addEventListener("auxclick", choose, true);
   addEventListener("pagehide", flush);
-  addEventListener("visibilitychange", flush);
-  "DOMContentLoaded prerenderingchange turbo:load turbo:frame-load htmx:load htmx:after:process"
+  // At the document: older Safaris do not tell the window.
+  document.addEventListener("visibilitychange", flush);
+  "DOMContentLoaded turbo:load turbo:frame-load htmx:load htmx:after:process prerenderingchange"
     .split(" ")
-    .forEach((type) => document.addEventListener(type, () => scan()));
+    // What a script put in the page may be what a click on its way was made for.
+    .forEach((type) => document.addEventListener(type, () => scan(pending(1))));
   // The other files, when they came first.
   (clickmw.waiting || []).forEach((start) => start());
   scan();

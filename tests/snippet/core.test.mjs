@@ -199,6 +199,14 @@ test("only what was half visible for a whole second is seen, once for each searc
   assert.deepEqual(page.posts.map(({ how }) => how), ["fetch", "beacon"]);
 });
 
+test("what was seen is said when the page is hidden, though the window hears nothing of it", async () => {
+  const page = await open(CORE + RESULTS);
+  page.watched[0].show(1);
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  page.document.dispatchEvent(new page.window.Event("visibilitychange"));
+  assert.deepEqual(page.events(), [{ t: "seen", k: token(1, "/a"), p: [["BWEB", 1]] }]);
+});
+
 test("no report holds more than 50 events", async () => {
   const searches = Array.from({ length: 51 }, (_, n) => `AZdz2LAAAAAA${String(n).padStart(4, "0")}`);
   const page = await open(CORE + searches.map((search) => link(1, "/a", search)).join(""));

@@ -97,6 +97,29 @@ for (const [name, [call, values, event]] of Object.entries(CALLS)) {
   });
 }
 
+const NUMBERS = {
+  "an order": ["conversion", [{ order: 1003, value: 12.5 }], { t: "conversion", x: "1003", y: 12.5 }],
+  "order 0": ["conversion", [{ order: 0 }], { t: "conversion", x: "0" }],
+  "a result's id": ["click", [{ url: "/c", item: 17, position: 3 }], { t: "result", u: "/c", d: "17", p: 3 }],
+  "a query": ["related", [{ query: 2025, suggestion: 2026 }], { t: "related", q: "2025", x: "2026" }],
+  "a search": ["satisfaction", [0, null, { search: 7 }], { t: "feedback", g: "7", y: 0, x: null }],
+};
+for (const [name, [call, values, event]] of Object.entries(NUMBERS)) {
+  test(`${name} that is a number is reported as text, and amounts as numbers`, async () => {
+    const page = await open(CORE + EXTRA);
+    page.window.clickmw[call](...values);
+    assert.deepEqual(said(page), event);
+  });
+}
+
+test("ids that are numbers are reported as text in a search, too", async () => {
+  const page = await open(CORE + EXTRA);
+  const results = [{ url: "/a", item: 1003, title: 1984, position: 1 }];
+  assert.equal(page.window.clickmw.search({ query: 404, id: 12, total: 1, results }), "12");
+  const r = [{ u: "/a", p: 1, d: "1003", h: "1984" }];
+  assert.deepEqual(said(page), { t: "search", g: "12", q: "404", n: 1, r });
+});
+
 test("a link of the page may be given itself, clean or not", async () => {
   const page = await open(CORE + EXTRA + link(1, "/a"));
   const [clean] = page.document.querySelectorAll("a");
