@@ -19,7 +19,7 @@ from clickmw.module_codes import is_module_code
 from clickmw.pages import DOOR, PAGES, Listing, PageSearch, ResultPage, place_of
 from clickmw.recorder import DAY_MS, Recorder, now_ms
 from clickmw.redirect import Redirect
-from clickmw.rewrite import Body, Rewriting
+from clickmw.rewrite import Answer, Body, Rewriting
 from clickmw.routes import Routes, drain_of
 from clickmw.scanner import MAX_POSITION
 from clickmw.settings import Settings
@@ -64,6 +64,7 @@ class Door:
         beacon = Beacon(settings, self.recorder, self.signer)
         self.routes = Routes(settings, redirect, beacon, self.journal, self.worker, self.store)
         self.rewriting = Rewriting(app, settings, self.recorder, self.signer)
+        self.routes.pages_seen = lambda: self.rewriting.pages
         self._ours = settings.prefix + "/"
         # Nearly all requests of the host are told from native ones by their beginning.
         native = self.routes.protocols.beginnings if settings.native_paths else ()
@@ -95,6 +96,35 @@ class Door:
         finally:
             if leaves:
                 _leave(environ)
+
+    def is_own(self, path: str) -> bool:
+        """Tell whether *path* is one of our own routes."""
+        if path.startswith(self._ours):
+            return True
+        return path.lower().startswith(self._native) and self.routes.is_native(path)
+
+    def answer_own(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
+        """Answer a request of our own routes; None for a request of the host."""
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(self._ours):
+            return self.routes(environ, start_response)
+        if self._native and path.lower().startswith(self._native) and self.routes.is_native(path):
+            return self.routes.protocol(environ, start_response, path[1:])
+        return None
+
+    def enter(self, environ: Environ, start_response: StartResponse) -> Answer | None:
+        """Begin a request whose answer its framework hands over by itself, not as a WSGI callable.
+
+        The answer that is returned takes it; None where nothing is looked at. Call :meth:`leave`
+        when all is sent.
+        """
+        environ[DOOR] = place_of(environ)
+        _serving.set(environ)
+        return self.rewriting.begin(environ, start_response)
+
+    def leave(self, environ: Environ) -> None:
+        """End what :meth:`enter` began."""
+        self._end(environ)
 
     def _end(self, environ: Environ) -> None:
         _leave(environ)
@@ -237,6 +267,8 @@ class ClickMW:
     def __init__(self, app: Any = None, **settings: Any) -> None:
         self._keywords = settings
         self._door: Door | None = None
+        #: Where settings came from, for the framework's command line.
+        self.sources: dict[str, Any] = {"keywords": settings}
         if hasattr(app, "wsgi_app"):
             self.init_app(app)
         elif app is not None:
@@ -244,15 +276,13 @@ class ClickMW:
 
     def init_app(self, app: Any) -> None:
         """Wrap the Flask application *app*: settings from ``CLICKMW_*``, secret from ``SECRET_KEY``."""
-        config: Mapping[str, Any] = app.config
-        names = {name: config[name] for name in config if name.startswith("CLICKMW_")}
-        settings = Settings.load(
-            self._keywords, framework=names, framework_name="Flask", derived=_derived(app)
-        )
+        sources = _sources(app)
+        self.sources = {"keywords": self._keywords, **sources}
+        settings = Settings.load(self._keywords, **sources)
         door = Door(app.wsgi_app, _inside_request(settings, app))
         app.wsgi_app = door
         app.extensions["clickmw"] = self
-        app.jinja_env.globals.setdefault("clicks", self)
+        _name_in_templates(app, self)
         self._door = door
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -292,6 +322,26 @@ class ClickMW:
         return self.door.ad_urls(ad_id, **details)
 
 
+def _name_in_templates(app: Any, clicks: ClickMW) -> None:
+    """Let templates of the Flask application *app* say ``clicks``.
+
+    Flask makes its template environment when it is first needed, from settings that may still
+    change: asking for it here would fix them.
+    """
+    if "jinja_env" in vars(app):
+        app.jinja_env.globals.setdefault("clicks", clicks)
+        return
+    from jinja2.ext import Extension
+
+    class Named(Extension):
+        def __init__(self, environment: Any) -> None:
+            super().__init__(environment)
+            environment.globals["clicks"] = clicks
+
+    options = dict(app.jinja_options)
+    app.jinja_options = {**options, "extensions": [*options.get("extensions", ()), Named]}
+
+
 def _on_the_stack() -> Environ | None:
     """Return the environ of the request that is being answered below us on the stack.
 
@@ -328,6 +378,13 @@ def store_of(settings: Settings) -> Store:
         durable=settings.durability == "power",
     )
     return open_store(settings.store, options)
+
+
+def _sources(app: Any) -> dict[str, Any]:
+    """Return where settings come from in a Flask application, as ``Settings.load`` takes it."""
+    config: Mapping[str, Any] = app.config
+    names = {name: config[name] for name in config if name.startswith("CLICKMW_")}
+    return {"framework": names, "framework_name": "Flask", "derived": _derived(app)}
 
 
 def _derived(app: Any) -> dict[str, Any]:

@@ -198,6 +198,18 @@ TEMPLATE = (
 )
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_templates_know_us_whenever_their_environment_is_made(when: str, tmp_path: Path) -> None:
+    app = flask_app(tmp_path)
+    if when == "before":
+        assert app.jinja_env
+    clicks = ClickMW(app)
+    app.config["TEMPLATES_AUTO_RELOAD"] = True
+    assert app.jinja_env.globals["clicks"] is clicks
+    assert app.jinja_env.auto_reload == (when == "after")
+    clicks.door.worker.close()
+
+
 def flask_app(folder: Path) -> flask.Flask:
     app = flask.Flask("searching", instance_path=str(folder))
     app.config["SECRET_KEY"] = SECRET
