@@ -1,4 +1,4 @@
-"""The command line: ``clickmw demo``, ``serve``, ``drain``, ``report``, ``mcp``, ``check``, ``snippet``, ``simulate``, ``doctor``.
+"""The command line: every command of ``clickmw``.
 
 Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration, 3 the store cannot be reached.
 """
@@ -9,9 +9,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import replace
+from contextlib import redirect_stdout, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,50 +17,41 @@ from typing import Any
 import click
 
 from clickmw import __version__
-from clickmw.errors import ClickMWError, SettingsError, StoreError
-from clickmw.settings import Settings
-
-USAGE, UNREACHABLE, PROBLEM = 2, 3, 1
-CATCH_UP_S = 5.0  #: how long an agent's first answer may wait for what lies in the journal
-
-
-class Install:
-    """What a command works on: the settings of ``--config``, ``--store`` and the environment."""
-
-    def __init__(self, config: Path | None, store: str | None) -> None:
-        values = {"config": config, "store": store}
-        self.given = {name: value for name, value in values.items() if value is not None}
-
-    def settings(self, *, needs_secret: bool = False) -> Settings:
-        """Return the settings; commands that sign nothing do not need a secret."""
-        made_up = {} if needs_secret else {"secret": secrets.token_urlsafe(32)}
-        return Settings.load(self.given, derived=made_up)
-
-
-class Commands(click.Group):
-    """A group whose errors are one sentence and the exit code that scripts rely on."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # who read our output has seen enough; click ends without a word
-            raise
-        except SettingsError as error:
-            _say(str(error))
-            ctx.exit(USAGE)
-        except StoreError as error:
-            _say(str(error))
-            ctx.exit(UNREACHABLE)
-        except (ClickMWError, OSError) as error:
-            _say(str(error))
-            ctx.exit(PROBLEM)
+from clickmw.commands_files import FILES
+from clickmw.commands_keys import KEYS
+from clickmw.commands_upkeep import UPKEEP
+from clickmw.console import (
+    CATCH_UP_S,
+    PROBLEM,
+    USAGE,
+    Commands,
+    Install,
+    as_json,
+    drain_once,
+    first_drain,
+    nothing_here,
+    say,
+    show,
+    take_over,
+    until_interrupted,
+)
+from clickmw.errors import BadFilter, StoreError
 
 
-def _say(text: str) -> None:
-    click.echo(text if text.startswith("clickmw") else f"clickmw: {text}", err=True)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.command(
+    "clickmw",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def flask_command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Search clicks: doctor, report, check, drain … with the settings of this application."""
+    # Flask finds this by its entry point; what it hands over knows the application.
+    clicks = ctx.obj.load_app().extensions.get("clickmw")
+    if clicks is None:
+        raise click.ClickException("this application has no clickmw: write ClickMW(app)")
+    main.main(list(arguments), prog_name="flask clickmw", obj=clicks.sources)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,7 +64,11 @@ def main(ctx: click.Context, config: Path | None, store: str | None) -> None:
 
     Example: clickmw --store sqlite:///clicks.db report --days 7
     """
-    ctx.obj = Install(config, store)
+    ctx.obj = Install(config, store, ctx.obj)
+
+
+for command in (*UPKEEP, *FILES, *KEYS):
+    main.add_command(command)
 
 
 @main.command()
@@ -109,42 +102,34 @@ def serve(install: Install, host: str, port: int) -> None:
     from clickmw.middleware import ClickMW
 
     settings = install.settings(needs_secret=True)
-    application = ClickMW(_nothing_here, native_paths=True, **install.given)
+    application = ClickMW(nothing_here, native_paths=True, **install.given)
     click.echo(f"clickmw {__version__}: http://{host}:{port}{settings.prefix}/report/")
     serve_forever(application, host, port)
 
 
-def _nothing_here(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
-    return [b""]
-
-
 @main.command()
 @click.option("--once", is_flag=True, help="Move what there is, then end.")
+@as_json
 @click.pass_obj
-def drain(install: Install, once: bool) -> None:
+def drain(install: Install, once: bool, as_json: bool) -> None:
     """Move events from the journal to the store, in a process of its own.
 
     Example: clickmw --store sqlite:///clicks.db drain --once
     """
-    from clickmw.drain import OUTSIDE_BATCH, PAUSE_S
-    from clickmw.middleware import store_of
-    from clickmw.routes import drain_of
+    from clickmw.drain import PAUSE_S
 
     settings = install.settings()
-    drainer = drain_of(
-        settings, lambda: store_of(settings), batch=OUTSIDE_BATCH, breath_s=0.0, first=True
-    )
+    drainer = first_drain(settings)
     try:
-        moved = _take_over(drainer)
+        moved = take_over(drainer)
         if once:
-            click.echo(_moved(moved))
+            show({"moved": moved}, _moved(moved), as_json)
             return
-        click.echo(f"draining {settings.journal} to {settings.store}; Ctrl+C ends")
-        with _until_interrupted():
+        say(f"draining {settings.journal} to {settings.store}; Ctrl+C ends")
+        with until_interrupted():
             while True:
                 time.sleep(PAUSE_S)
-                _drain_once(drainer)
+                drain_once(drainer)
     finally:
         drainer.close()
 
@@ -153,60 +138,48 @@ def _moved(count: int | None) -> str:
     return "another process drains this journal" if count is None else f"{count:,} events moved"
 
 
-def _take_over(drainer: Any) -> int | None:
-    """Drain as soon as the site's workers have let go; they look every second at least."""
-    for _ in range(30):
-        moved = _drain_once(drainer)
-        if moved is not None:
-            return moved
-        time.sleep(0.1)
-    return None
-
-
-def _drain_once(drainer: Any) -> int | None:
-    """Drain; trouble with the store is waited out, for half a minute at most."""
-    for attempt in range(6):
-        try:
-            moved: int | None = drainer.run_once()
-            return moved
-        except StoreError as error:
-            if attempt == 5:
-                raise
-            _say(str(error))
-            time.sleep(2**attempt / 4)
-    return None
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-
-
 @main.command()
 @click.option("--days", default=28, show_default=True, help="How many days, today included.")
 @click.option("--site", help="One site's handle; all sites without it.")
+@click.option("--module", help="Only the clicks and impressions of this module.")
+@click.option("--device", help="Only desktop, mobile, tablet or other.")
+@click.option("--language", help="Only this language of results pages.")
+@click.option("--profile", help="Only this of the site's searches.")
+@click.option("--source", help="Only what came in this way, e.g. redirect.")
+@click.option("--trust", help="Only signed, session, keyed or anonymous.")
+@click.option("--query", "q", help="Only queries that contain this.")
+@click.option("--robots", is_flag=True, help="Robots instead of people.")
 @click.option("--top", default=10, show_default=True, help="Rows of each list.")
 @as_json
 @click.pass_obj
-def report(install: Install, days: int, site: str | None, top: int, as_json: bool) -> None:
+def report(
+    install: Install,
+    /,
+    days: int,
+    site: str | None,
+    robots: bool,
+    top: int,
+    as_json: bool,
+    **facets: str | None,
+) -> None:
     """Print the report in the terminal: the same numbers as the page.
 
-    Example: clickmw --store sqlite:///clicks.db report --days 7
+    Example: clickmw --store sqlite:///clicks.db report --days 7 --device mobile
     """
-    from clickmw.stores.base import Filter
+    from clickmw.filters import read_question
     from clickmw.terminal import print_report, report_facts
 
-    door = _door(install)
+    door = install.caught_up()
     today = door.routes.today(site)
+    first_day = today - timedelta(days=max(days, 1) - 1)
+    given = {**facets, "site": site, "robots": "1" if robots else "", "from": str(first_day)}
+    try:
+        asked = read_question({k: [v] for k, v in given.items() if v}, today=today).asked
+    except BadFilter as error:
+        raise click.UsageError(str(error)) from error
     reader = door.routes.open_reader()
     try:
-        asked = Filter(
-            first_day=today - timedelta(days=max(days, 1) - 1), last_day=today, site=site
-        )
-        facts = report_facts(reader, asked, top)
+        facts = report_facts(reader, asked, top, today=today)
     finally:
         reader.close()
     click.echo(json.dumps(facts, indent=2, default=str)) if as_json else print_report(facts)
@@ -222,16 +195,14 @@ def check(install: Install, as_json: bool) -> None:
     """
     from clickmw.health import difference
 
-    door = _door(install)
+    door = install.caught_up()
     door.routes.open_reader().close()
     problems = door.store.check()
     missing = difference(door.routes.read_health())
     if missing:
         problems.append(f"ledger: {missing} events were received and are nowhere")
-    if as_json:
-        click.echo(json.dumps({"ok": not problems, "problems": problems}, indent=2))
-    else:
-        click.echo("\n".join(problems) or "ok: every number is the sum of its rows")
+    text = "\n".join(problems) or "ok: every number is the sum of its rows"
+    show({"ok": not problems, "problems": problems}, text, as_json)
     sys.exit(PROBLEM if problems else 0)
 
 
@@ -246,33 +217,20 @@ def mcp(install: Install) -> None:
 
     # Whoever may run this may read the file: a key that nobody else learns opens all of it.
     key = Key(key=secrets.token_urlsafe(32), scope="admin")
-    door = _door(install, key)
+    door: Any = install.door(key)
     door.worker.has_threads = False  # the site's own processes drain; this one while it reads
     with suppress(StoreError):  # what is in the store can be read all the same
         door.worker.catch_up(CATCH_UP_S)
     door.worker.drain.let_others()
     server, _endpoint, _names = door.routes.protocols.find("mcp")
     if sys.stdin.isatty():
-        _say("an agent's program runs this and speaks first; Ctrl+C ends")
+        say("an agent's program runs this and speaks first; Ctrl+C ends")
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
-        with _until_interrupted(), redirect_stdout(sys.stderr):
+        with until_interrupted(), redirect_stdout(sys.stderr):
             server.converse(key.key, source, sink, door.worker.drain.let_others)
     finally:
         door.worker.close()
-
-
-def _door(install: Install, *keys: Any) -> Any:
-    from clickmw.middleware import Door
-
-    settings = install.settings()
-    settings = replace(settings, keys=(*settings.keys, *keys))
-    if settings.database and not settings.database.exists() and not settings.journal.exists():
-        raise StoreError(
-            f"there is no database at {settings.database} and no journal beside it. "
-            "Name the right one with --store sqlite:///path/to/clicks.db"
-        )
-    return Door(_nothing_here, settings)
 
 
 @main.command()
@@ -321,7 +279,7 @@ def simulate(url: str, visits: int, seed: int, as_json: bool) -> None:
     try:
         outcome = run_visits(url, visits, seed)
     except ValueError as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(USAGE)
     click.echo(json.dumps(outcome.summary(), indent=2) if as_json else _lines(outcome.summary()))
     sys.exit(PROBLEM if outcome.errors else 0)

@@ -3,57 +3,70 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from clickmw.compat import Protocol, find_protocols
-from clickmw.drain import pending
 from clickmw.errors import ClickMWError
-from clickmw.journal import segment_paths
 from clickmw.mcp import Mcp
-from clickmw.middleware import store_of
+from clickmw.middleware import Door, store_of
 from clickmw.routes import SCHEMA
-from clickmw.settings import Settings
+from clickmw.setting_up import (
+    Finding,
+    check_access,
+    check_drain,
+    check_events,
+    check_journal,
+    check_platform,
+    check_space,
+    check_store,
+    check_tallies,
+    check_zones,
+)
+from clickmw.settings import SECRET_LENGTH, Settings
 
-SIGNS = {"good": "✓", "bad": "✗", "note": "–"}
-LEAST_FREE = 200 * 1024 * 1024
+__all__ = ["Finding", "examine"]
 
-
-class Finding(NamedTuple):
-    """One thing the doctor looked at; ``verdict`` is "good", "bad" or "note"."""
-
-    topic: str
-    verdict: str
-    text: str
-    remedy: str = ""
-
-    def line(self) -> str:
-        """Return the finding as a line for the terminal."""
-        remedy = f"\n    → {self.remedy}" if self.remedy else ""
-        return f"{SIGNS[self.verdict]} {self.topic}: {self.text}{remedy}"
+#: The source of a secret that a command made up because it signs nothing.
+MADE_UP = "made up by this command"
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return what the doctor finds: first the settings with their sources, then the checks."""
+    """Return what the doctor finds: the settings with their sources, the checks, a test click."""
     findings = [
-        Finding(name, "note", f"{value}   ({settings.sources[name]})")
-        for name, value in _shown(settings)
-        if settings.sources[name] != "default" and "derived" not in settings.sources[name]
+        Finding(name, "note", f"{_said(settings, name)}   ({settings.sources[name]})")
+        for name in settings.sources
+        if name != "secret"
     ]
-    for examination in (_secret, _journal, _space, _store, _waiting, _native, _platform):
+    for examination in (
+        _secret,
+        check_access,
+        check_journal,
+        check_space,
+        _store,
+        _native,
+        check_platform,
+        _test_click,
+    ):
         findings += _carefully(examination, settings)
     return findings
 
 
-def _shown(settings: Settings) -> list[tuple[str, object]]:
-    private = ("secret", "old_secrets", "keys", "admin_password", "sites")
-    return [
-        (name, "set" if name in private else getattr(settings, name))
-        for name in sorted(settings.sources)
-    ]
+def _said(settings: Settings, name: str) -> object:
+    """Return the value of a setting as it may be shown to anybody."""
+    value = getattr(settings, name)
+    if name == "sites":
+        return ", ".join(site.handle for site in value.all)
+    if name in ("old_secrets", "keys"):
+        return f"{len(value)} set" if value else "none"
+    if name == "admin_password":
+        return "set" if value else "none"
+    if callable(value):
+        return getattr(value, "__qualname__", "a function")
+    if isinstance(value, tuple | frozenset):
+        return ", ".join(sorted(map(str, value))) or "none"
+    return re.sub(r"(://)[^/?#]*@", r"\1…@", str(value)) if value is not None else "none"
 
 
 def _carefully(
@@ -62,103 +75,55 @@ def _carefully(
     try:
         return list(examination(settings))
     except (ClickMWError, OSError) as error:
-        return [Finding(examination.__name__.strip("_"), "bad", str(error))]
+        topic = examination.__name__.removeprefix("check").strip("_").replace("_", " ")
+        return [Finding(topic, "bad", str(error))]
 
 
 def _secret(settings: Settings) -> Iterator[Finding]:
-    if settings.sources["secret"] == "default" or "derived" in settings.sources["secret"]:
+    source = settings.sources["secret"]
+    if source == MADE_UP:
         yield Finding(
             "secret",
             "note",
             "not set here; the site's own may differ",
             "run the doctor with the site's configuration, or set CLICKMW_SECRET",
         )
-    else:
-        yield Finding("secret", "good", "set")
-
-
-def _journal(settings: Settings) -> Iterator[Finding]:
-    folder = settings.journal
-    existing = folder if folder.exists() else folder.parent
-    if os.access(existing, os.W_OK):
-        yield Finding("journal", "good", f"{folder} is writable")
-    else:
+    elif len(settings.secret) < SECRET_LENGTH:
         yield Finding(
-            "journal",
+            "secret",
             "bad",
-            f"{folder} cannot be written: events are dropped and counted",
-            f"give the web server's user the right to write in {existing}, or set CLICKMW_JOURNAL",
+            f"set, of {len(settings.secret)} characters   ({source})",
+            f"whoever guesses it can sign links: make it {SECRET_LENGTH} characters or more",
         )
-
-
-def _space(settings: Settings) -> Iterator[Finding]:
-    existing = next(
-        path for path in (settings.journal, *settings.journal.resolve().parents) if path.exists()
-    )
-    free = shutil.disk_usage(existing).free
-    verdict = "good" if free > LEAST_FREE else "bad"
-    remedy = (
-        ""
-        if verdict == "good"
-        else "make room: when the disk is full events are dropped and counted"
-    )
-    yield Finding("disk", verdict, f"{free / 1e9:.1f} GB free", remedy)
+    else:
+        yield Finding("secret", "good", f"set   ({source})")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
     database = settings.database
     if database is not None and not database.exists():
-        yield Finding("store", "note", f"{database} does not exist yet; the first event creates it")
+        yield _to_be_made(database)
         return
     state = store_of(settings).describe()
+    yield from check_store(settings, None if state["ok"] else str(state["error"]))
     if not state["ok"]:
-        yield Finding("store", "bad", str(state["error"]))
-        return
-    yield Finding("store", "good", f"{settings.store} answers")
-    if database is not None and os.name == "posix" and database.stat().st_mode & 0o004:
-        yield Finding("store", "bad", f"everybody may read {database}", f"chmod 600 {database}")
-
-
-def _waiting(settings: Settings) -> Iterator[Finding]:
-    if settings.database is None or not settings.database.exists():
         return
     reader = store_of(settings).reader()
     try:
-        waiting, ledger = pending(settings.journal, reader.watermarks()), reader.ledger()
-        zones = reader.site_zones()
+        yield from check_zones(settings, reader)
+        yield from check_drain(settings, reader)
+        yield from check_events(settings, reader)
+        yield from check_tallies(reader)
     finally:
         reader.close()
-    yield from _zones(settings, zones)
-    oldest = min(
-        (path.stat().st_mtime for path in segment_paths(settings.journal)), default=time.time()
-    )
-    late = waiting > 0 and time.time() - oldest > 60
-    yield Finding(
-        "drain",
-        "bad" if late else "good",
-        f"{waiting:,} events wait in the journal",
-        "nobody drains: is the site running? Else run: clickmw drain" if late else "",
-    )
-    last = ledger.get("last_event_ms")
-    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last / 1000)) if last else "never"
-    yield Finding("events", "good" if last else "note", f"last event {when}")
-    for name, count in ledger.items():
-        if name.startswith("dropped.") and count:
-            yield Finding("dropped", "bad", f"{count:,} events: {name.removeprefix('dropped.')}")
 
 
-def _zones(settings: Settings, kept: dict[str, str]) -> Iterator[Finding]:
-    """Days are kept in the zone that a site had at its first event."""
-    for handle, zone in kept.items():
-        site = settings.sites.by_handle(handle)
-        wanted = (site and site.time_zone) or settings.time_zone
-        if wanted != zone:
-            yield Finding(
-                "time zone",
-                "bad",
-                f"the days of {handle} are kept in {zone}, the setting says {wanted}",
-                f"the old zone stays in force; set {zone} again, or start a new database",
-            )
+def _to_be_made(database: Path) -> Finding:
+    above = next(path for path in database.absolute().parents if path.exists())
+    if above.is_dir() and os.access(above, os.W_OK):
+        return Finding("store", "note", f"{database} does not exist yet; the first event makes it")
+    remedy = f"give the site's user the right to write in {above}, or set CLICKMW_STORE"
+    return Finding("store", "bad", f"{database} cannot be made: events wait", remedy)
 
 
 def _native(settings: Settings) -> Iterator[Finding]:
@@ -177,38 +142,33 @@ def _native(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _platform(settings: Settings) -> Iterator[Finding]:
-    kind = _file_system(settings.journal)
-    if kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"):
-        yield Finding("file system", "bad", f"{settings.journal} is on {kind}", "use a local disk")
-    if kind in ("overlay", "tmpfs"):
-        yield Finding(
-            "file system",
-            "note",
-            f"{settings.journal} is on {kind}: it is gone with the container",
-            "mount a volume and point store and journal at it",
-        )
-    for name in ("KUBERNETES_SERVICE_HOST", "DYNO", "K_SERVICE"):
-        if name in os.environ and settings.store.startswith("sqlite"):
-            yield Finding(
-                "replicas",
-                "note",
-                f"{name} is set: several replicas do not share an SQLite file",
-                "run one replica on a volume",
-            )
-
-
-def _file_system(folder: Path) -> str:
-    """Return the type of the file system that holds *folder* (Linux), "" where it cannot be told."""
-    best, kind = "", ""
+def _test_click(settings: Settings) -> Iterator[Finding]:
+    """Send a click all the way, where that leaves nothing behind that the site cannot read."""
+    reason = _why_no_test_click(settings)
+    if reason:
+        yield Finding("test click", "note", f"not sent: {reason}")
+        return
+    door = Door(_nothing_here, settings)
     try:
-        lines = Path("/proc/mounts").read_text().splitlines()
-    except OSError:
-        return ""
-    place = str(folder.resolve())
-    for line in lines:
-        _device, mount, found, *_rest = line.split()
-        inside = place == mount or place.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, found
-    return kind
+        stations = door.routes.try_click()
+    finally:
+        door.worker.close()
+    way = "; ".join(f"{each.name} {each.text}, {each.took_ms:,.1f} ms" for each in stations)
+    verdict = "good" if all(each.ok for each in stations) else "bad"
+    remedy = "" if verdict == "good" else "mend the last station named; the others worked"
+    yield Finding("test click", verdict, way, remedy)
+
+
+def _why_no_test_click(settings: Settings) -> str:
+    if settings.sources["secret"] == MADE_UP:
+        return "that needs the site's secret"
+    if not settings.journal.is_dir():
+        return "the site has not begun yet, its first event makes the journal"
+    if os.name == "posix" and settings.journal.stat().st_uid != os.geteuid():
+        return "the journal belongs to another user, who could not read what this one writes"
+    return ""
+
+
+def _nothing_here(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+    return [b""]

@@ -45,6 +45,8 @@ OUTSIDE_BATCH = 2000
 PAUSE_S = 0.2
 #: Between two batches a worker lets its requests run.
 BREATH_S = 0.005
+#: A worker's one pass: then it looks whether a drain has come that goes first.
+PASS_S = 1.0
 PRUNE_EVERY_S = 3600.0
 #: Soon enough for workers that do not live for an hour.
 PRUNE_FIRST_S = 60.0
@@ -330,8 +332,11 @@ class Worker:
             self.journal.write_tallies()
             if not self.journal.durable:
                 self.drain.sync_segments()
-            moved = self.drain.run_once()
+            begun = time.monotonic()
+            moved = self.drain.run_once(within_s=PASS_S)
             self._keep_hours()
+            if time.monotonic() - begun > PASS_S:
+                return BREATH_S  # there is more
             return PAUSE_S if moved is not None else 5 * PAUSE_S
         except StoreError as error:
             warn_once_a_minute("store", "clickmw: %s", error)

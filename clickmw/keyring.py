@@ -1,13 +1,26 @@
-"""Who may read the numbers by program: the keys of the settings and what each opens."""
+"""Who may read the numbers by program: the keys of the settings and of the store, and what each opens."""
 
 from __future__ import annotations
 
 import hmac
+import re
+import secrets
+import time
 from collections.abc import Iterable
+from contextlib import suppress
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+from clickmw.errors import ClickMWError
 from clickmw.settings import Settings
 from clickmw.sites import Key
+from clickmw.stores import open_store
+from clickmw.stores.base import StoredKey, StoreOptions
+from clickmw.tokens import derive_keys
+
+#: How long a process goes on with what it has read: a key that was revoked stops after that.
+READ_AGAIN_S = 2.0
+_MADE = re.compile(r"cmw_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 
 
 class Holder(NamedTuple):
@@ -32,6 +45,10 @@ class KeyRing:
         self._keys: list[tuple[bytes, Holder]] = [*_entries(settings.keys, None)]
         for site in settings.sites.all:
             self._keys += _entries(site.api_keys, site.handle)
+        self._url = settings.store
+        self._hashing = derive_keys(settings.secret, settings.old_secrets, "keys")
+        self._stored: list[StoredKey] = []
+        self._read_at = float("-inf")
 
     def find(self, given: str) -> Holder | None:
         """Return who holds the key *given*, None for a wrong one."""
@@ -40,7 +57,35 @@ class KeyRing:
         for key, holder in self._keys:  # all of them: the time must not tell which one matched
             if hmac.compare_digest(key, text) and given:
                 found = found or holder
-        return found
+        return found or self._find_stored(given)
+
+    def _find_stored(self, given: str) -> Holder | None:
+        made = _MADE.fullmatch(given)
+        named = [key for key in self._stored_keys() if key.id == made[1]] if made else []
+        for key in named:
+            for hashing in self._hashing:
+                if hmac.compare_digest(key.digest, _digest(hashing, given)):
+                    return Holder(key.scope, key.site)
+        return None
+
+    def _stored_keys(self) -> list[StoredKey]:
+        if time.monotonic() - self._read_at > READ_AGAIN_S:
+            with suppress(ClickMWError):  # what was read last is in force while the store is away
+                self._stored = open_store(self._url, StoreOptions()).list_keys()
+            self._read_at = time.monotonic()
+        return self._stored
+
+
+def make_key(settings: Settings, scope: str, site: str | None, name: str) -> tuple[str, StoredKey]:
+    """Return the text of a new key, which is kept nowhere, and what the store keeps of it."""
+    key_id = secrets.token_hex(4)
+    text = f"cmw_{key_id}_{secrets.token_urlsafe(32)}"
+    digest = _digest(derive_keys(settings.secret, (), "keys")[0], text)
+    return text, StoredKey(key_id, digest, scope, site, time.time_ns() // 1_000_000, name)
+
+
+def _digest(hashing: bytes, text: str) -> str:
+    return hmac.new(hashing, text.encode(), sha256).hexdigest()
 
 
 def shown_key(environ: dict[str, Any], query: Iterable[tuple[str, str]] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Who may see the report: a callable of the host, a password, an admin key or a one-time link."""
+"""Who may see the report: a callable of the host, a password, an admin key, a one-time link or a shared one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadSignature, TimestampSigner
 
+from clickmw.keyring import Holder, KeyRing
+from clickmw.shares import SESSION_S as SHARED_S
+from clickmw.shares import Share, Shares
 from clickmw.wire import scheme_of
 
 COOKIE = "clickmw_report"
+SHARE_COOKIE = "clickmw_share"
 SESSION_S = 12 * 3600
 LINK_S = 5 * 60
 FAILURES_PER_MINUTE = 10
@@ -67,8 +71,9 @@ class ReportAccess:
     processes know it.
     """
 
-    def __init__(self, settings: AccessSettings) -> None:
+    def __init__(self, settings: AccessSettings, ring: KeyRing | None = None) -> None:
         self._settings = settings
+        self._ring = ring
         self._failures: deque[float] = deque(maxlen=FAILURES_PER_MINUTE)
         password = (settings.admin_password or "").encode()
         # A changed password ends every session and link made before.
@@ -76,6 +81,8 @@ class ReportAccess:
         keys = [*reversed(settings.old_secrets), settings.secret]
         self._sessions = TimestampSigner(keys, salt + b"session", digest_method=hashlib.sha256)
         self._links = TimestampSigner(keys, salt + b"link", digest_method=hashlib.sha256)
+        #: The links to the report that were given away; a changed password leaves them.
+        self.shares = Shares(settings.journal, settings.secret, settings.old_secrets)
 
     @property
     def closed(self) -> bool:
@@ -88,7 +95,7 @@ class ReportAccess:
         return bool(self._settings.admin_password)
 
     def may_see(self, environ: dict[str, Any]) -> bool:
-        """Return whether this request may see the report."""
+        """Return whether this request may see all of the report and change what is of it."""
         return (
             self.session(environ) is not None
             or self._host_allows(environ)
@@ -98,20 +105,32 @@ class ReportAccess:
 
     def session(self, environ: dict[str, Any]) -> str | None:
         """Return the id of the request's session, None without a valid one."""
-        session = _unsign(self._sessions, _cookie(environ), SESSION_S)
+        session = _unsign(self._sessions, _cookie(environ, COOKIE), SESSION_S)
         return None if session is None or self._is_spent(session) else session
 
     def session_cookie(self, environ: dict[str, Any]) -> str:
         """Return the ``Set-Cookie`` value that begins a new session."""
         session = self._sessions.sign(secrets.token_urlsafe(18)).decode()
-        return self._cookie_header(environ, session, SESSION_S)
+        return self._cookie_header(environ, COOKIE, session, SESSION_S)
+
+    def share(self, environ: dict[str, Any]) -> Share | None:
+        """Return the shared link by which this request may read, None without one in force."""
+        return self.shares.of_session(_cookie(environ, SHARE_COOKIE))
+
+    def had_share(self, environ: dict[str, Any]) -> bool:
+        """Return whether this browser followed a shared link once."""
+        return _cookie(environ, SHARE_COOKIE) != ""
+
+    def share_cookie(self, environ: dict[str, Any], share: Share) -> str:
+        """Return the ``Set-Cookie`` value by which a browser reads with *share*."""
+        return self._cookie_header(environ, SHARE_COOKIE, self.shares.session(share), SHARED_S)
 
     def end_session(self, environ: dict[str, Any]) -> str:
         """End the request's session in all processes; return the ``Set-Cookie`` value to send."""
         session = self.session(environ)
         if session is not None:
             self._spend(session)
-        return self._cookie_header(environ, "", 0)
+        return self._cookie_header(environ, COOKIE, "", 0)
 
     def check_password(self, password: str) -> bool:
         """Return whether *password* opens the report; failures are counted for :meth:`throttled`."""
@@ -136,6 +155,11 @@ class ReportAccess:
         nonce = _unsign(self._links, token, LINK_S)
         return nonce is not None and self._spend(nonce)
 
+    def origin(self, environ: dict[str, Any]) -> str:
+        """Return scheme and host by which the report is asked for."""
+        scheme = scheme_of(environ, self._settings.trusted_proxies)
+        return f"{scheme}://{environ.get('HTTP_HOST') or environ.get('SERVER_NAME', '')}"
+
     def _host_allows(self, environ: dict[str, Any]) -> bool:
         allows = self._settings.report_auth
         if allows is None:
@@ -149,7 +173,9 @@ class ReportAccess:
     def _has_admin_key(self, environ: dict[str, Any]) -> bool:
         given = str(environ.get("HTTP_X_API_KEY", ""))
         admins = [key.key for key in self._settings.keys if key.scope == "admin"]
-        return bool(given) and any(_same(given, key) for key in admins)
+        if bool(given) and any(_same(given, key) for key in admins):
+            return True
+        return self._ring is not None and self._ring.find(given) == Holder("admin", None)
 
     def _has_basic_password(self, environ: dict[str, Any]) -> bool:
         scheme, _, value = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
@@ -161,11 +187,11 @@ class ReportAccess:
             return False
         return self.check_password(pair.partition(":")[2])
 
-    def _cookie_header(self, environ: dict[str, Any], value: str, seconds: int) -> str:
+    def _cookie_header(self, environ: dict[str, Any], name: str, value: str, seconds: int) -> str:
         path = quote(f"{environ.get('SCRIPT_NAME', '')}{self._settings.prefix}", safe="/~")
         is_https = scheme_of(environ, self._settings.trusted_proxies) == "https"
         secure = "; Secure" if is_https else ""
-        return f"{COOKIE}={value}; Max-Age={seconds}; Path={path}; HttpOnly; SameSite=Lax{secure}"
+        return f"{name}={value}; Max-Age={seconds}; Path={path}; HttpOnly; SameSite=Lax{secure}"
 
     def _spent_file(self, name: str) -> Path:
         digest = hashlib.sha256(name.encode()).hexdigest()[:32]
@@ -230,10 +256,10 @@ def _unsign(signer: TimestampSigner, token: str, seconds: int) -> str | None:
         return None
 
 
-def _cookie(environ: dict[str, Any]) -> str:
+def _cookie(environ: dict[str, Any], name: str) -> str:
     # By hand: other cookies of the host may be bytes that a strict parser raises on.
     for part in str(environ.get("HTTP_COOKIE", "")).split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE:
+        key, _, value = part.strip().partition("=")
+        if key == name:
             return value
     return ""

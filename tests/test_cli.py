@@ -50,7 +50,7 @@ def test_the_report_has_what_lies_in_the_journal(store: str) -> None:
 
 def test_the_report_in_the_terminal_says_the_same(store: str) -> None:
     output = run("--store", store, "report").output
-    assert "2 of 3 searches with a click" in output
+    assert "66.7% [20.8% – 93.9%]   2 / 3" in output
 
 
 def test_drain_once_moves_all_and_the_views_have_it(store: str, tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ class Settings:
     old_secrets: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     trusted_proxies: int = 0
+    keep_days: int = 395
+    visitor: str = "daily"
+    optout: str = "drop"
+    dedupe_window_s: int = 1_800
+    count_trust: frozenset[str] = frozenset(("signed", "session", "keyed", "anonymous"))
 
 
 @dataclass
@@ -101,6 +106,39 @@ def test_the_report_is_closed_until_somebody_is_named(door: Build) -> None:
 )
 def test_every_route_is_closed(door: Build, path: str) -> None:
     assert door().get(path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("form", "content_type", "body"),
+    [
+        ("json", "application/json", '{\n "error": "The report is closed: '),
+        ("csv", "text/plain; charset=utf-8", "The report is closed: "),
+    ],
+)
+def test_a_closed_file_says_so_in_its_own_form(
+    door: Build, form: str, content_type: str, body: str
+) -> None:
+    answer = door().get(f"/queries.{form}")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (403, content_type)
+    assert answer.text.startswith(body)
+
+
+def test_a_file_that_the_host_refuses_says_so_in_its_own_form(door: Build) -> None:
+    answer = door(report_auth=lambda environ: False).get("/queries.json")
+    assert (answer.status_code, list(answer.json)) == (403, ["error"])
+
+
+def test_a_one_time_link_is_no_shared_link(door: Build) -> None:
+    asked = door()
+    token = asked.access.one_time_link_token()
+    assert asked.get(f"/?share={token}").status_code == 403
+    assert asked.access.use_link(token)
+
+
+@pytest.mark.parametrize("back", ["setup", "shares", "places?period=7d", "live", "definitions"])
+def test_the_way_back_leads_to_every_page(door: Build, back: str) -> None:
+    answer = door(admin_password=PASSWORD).log_in(back=back)
+    assert answer.location == f"/_clicks/report/{back}"
 
 
 def test_the_host_decides_with_a_callable(door: Build) -> None:

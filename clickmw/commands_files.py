@@ -1,0 +1,182 @@
+"""Commands that write events to files and read them again: export, import."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from clickmw.console import Install, as_json, journal_alone, progress, say, show
+from clickmw.middleware import store_of
+from clickmw.stores.base import Extract
+from clickmw.tables import safe_text
+
+TABLES = ("clicks", "searches", "impressions", "feedback", "answers", "conversions", "daily_clicks")
+#: What all of a store's events are in.
+WHOLE = ("searches", "clicks", "impressions", "feedback", "answers", "conversions", "returns")
+DAY = click.DateTime(["%Y-%m-%d"])
+_EVERY = 1000  #: rows between two looks at the progress bar
+
+
+@click.command()
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
+)
+@click.option(
+    "--table", type=click.Choice(TABLES), help="One of the views; with jsonl all without it."
+)
+@click.option("--from", "first_day", type=DAY, help="First day, as 2026-01-31.")
+@click.option("--to", "last_day", type=DAY, help="Last day.")
+@click.option("--site", help="One site's handle; all sites without it.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="A new file; standard output without it."
+)
+@click.option(
+    "--exact", is_flag=True, help="CSV: texts that a spreadsheet would run stay as they are."
+)
+@click.pass_obj
+def export(
+    install: Install,
+    form: str,
+    table: str | None,
+    first_day: datetime | None,
+    last_day: datetime | None,
+    site: str | None,
+    output: Path | None,
+    exact: bool,
+) -> None:
+    """Write events to a file, row by row: CSV for spreadsheets, JSON lines to be imported again.
+
+    Example: clickmw --store sqlite:///clicks.db export --table clicks --from 2026-01-01
+    """
+    if form == "csv" and table is None:
+        raise click.UsageError("CSV has one table a file: name it with --table")
+    door = install.caught_up()
+    door.store.reader().close()
+    first = first_day.date() if first_day else date.min
+    last = last_day.date() if last_day else date.max
+    asked = [
+        Extract(table=each, first_day=first, last_day=last, site=site, whole=form == "jsonl")
+        for each in ([table] if table else WHOLE)
+    ]
+    with _sink(output) as file, progress("exporting") as tell:
+        write = partial(_write_csv, exact=exact) if form == "csv" else _write_lines
+        count = sum(write(file, each.table, door.store.export(each), tell) for each in asked)
+    if output:
+        say(f"{count:,} rows written to {output}")
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        # Queries can be personal: nobody else on the machine reads them.
+        number = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.UsageError(f"{output} exists already and is not overwritten") from None
+    with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _write_csv(
+    file: IO[str], table: str, rows: Iterator[Sequence[Any]], tell: Any, *, exact: bool
+) -> int:
+    writer = csv.writer(file, lineterminator="\r\n")
+    writer.writerow(next(rows))
+    count = 0
+    for count, row in enumerate(rows, 1):
+        writer.writerow(row if exact else [_safe(value) for value in row])
+        _told(tell, count)
+    return count
+
+
+def _safe(value: Any) -> Any:
+    return safe_text(value) if isinstance(value, str) else value
+
+
+def _write_lines(file: IO[str], table: str, rows: Iterator[Sequence[Any]], tell: Any) -> int:
+    columns = next(rows)
+    count = 0
+    for count, row in enumerate(rows, 1):
+        line = json.dumps({"table": table, **dict(zip(columns, row, strict=True))})
+        file.write(line + "\n")
+        _told(tell, count)
+    return count
+
+
+def _told(tell: Any, count: int) -> None:
+    if count % _EVERY == 0:
+        tell(count, count)  # how many there are is not known before
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "combined"]), default="jsonl", show_default=True
+)
+@as_json
+@click.pass_obj
+def import_(install: Install, files: tuple[Path, ...], form: str, as_json: bool) -> None:
+    """Take in an export, or the clicks in a web server's logs; what is there already is not added.
+
+    Example: clickmw --config clickmw.toml import --format combined access.log access.log.1.gz
+    """
+    from clickmw.access_logs import import_log
+    from clickmw.importing import import_lines
+
+    settings = install.settings(needs_secret=form == "combined")
+    counts: Counter[str] = Counter()
+    with journal_alone(settings), closing(store_of(settings)) as store:
+        store.migrate()
+        for path in files:
+            with progress(str(path)) as tell, _source(path) as file:
+                done = partial(_told_lines, tell)
+                if form == "combined":
+                    counts += import_log(file, settings, store, done)
+                else:
+                    counts += import_lines(partial(_texts, file), store, done)
+    lines = [f"{count:>12,}  {what}" for what, count in counts.most_common()]
+    show(dict(counts), "\n".join(lines) or "nothing was found", as_json)
+
+
+def _told_lines(tell: Any, count: int) -> None:
+    tell(count, count)
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, "-" for standard input, that can be read twice; gzip is told by its first bytes."""
+    with tempfile.TemporaryFile() if str(path) == "-" else path.open("rb") as file:
+        if str(path) == "-":
+            shutil.copyfileobj(sys.stdin.buffer, file)
+            file.seek(0)
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if packed:
+            with gzip.open(file) as unpacked:
+                yield unpacked  # type: ignore[misc]
+        else:
+            yield file
+
+
+def _texts(file: IO[bytes]) -> Iterator[str]:
+    file.seek(0)
+    return (line.decode("utf-8", "replace") for line in file if line.strip())
+
+
+FILES = (export, import_)

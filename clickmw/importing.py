@@ -1,0 +1,311 @@
+"""Events from files: lines of an export become events again, and go into the store once.
+
+An import is to the store what a segment of the journal is; the rules decide anew who counts.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from clickmw.errors import BadEvent
+from clickmw.events import (
+    Answer,
+    Click,
+    Conversion,
+    Event,
+    Feedback,
+    Impression,
+    Return,
+    Search,
+    Seen,
+    Shown,
+    View,
+)
+from clickmw.queries import normal_query
+from clickmw.stores.base import Record, Store, Stored
+
+BATCH = 2000
+#: What the rules say of an event; they say it again.
+RULED = frozenset(("page", "repeat", "typing", "shared", "prefetch", "duplicate"))
+Row = Mapping[str, Any]
+
+
+class Intake:
+    """Append events to *store* in batches; ``counts`` says what became of them.
+
+    The caller holds the journal's drain, so that nobody prunes between two batches.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.horizon_ms = store.horizon()
+        self.counts: Counter[str] = Counter()
+        self._segment = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(5)}"
+        self._offset = self._running = 0
+
+    def add(self, events: Sequence[Stored]) -> None:
+        """Store *events*; older than the horizon is left out: its days are summed for good."""
+        young = [each for each in events if each.event.received_ms >= self.horizon_ms]
+        self.counts["before the horizon"] += len(events) - len(young)
+        for start in range(0, len(young), BATCH):
+            self._append(young[start : start + BATCH])
+
+    def _append(self, events: Sequence[Stored]) -> None:
+        record = self._record(events)
+        try:
+            self.store.append(self._segment, record.start, record.end, [record])
+        except BadEvent:
+            if len(events) == 1:
+                self.counts["cannot be stored"] += 1
+                return
+            half = len(events) // 2
+            self._append(events[:half])
+            self._append(events[half:])
+            return
+        self._offset, self._running = record.end, record.running
+        self.counts["imported"] += len(events)
+
+    def _record(self, events: Sequence[Stored]) -> Record:
+        running = self._running + len(events)
+        return Record(self._offset, self._offset + 1, running, tuple(events), {})
+
+    def close(self) -> None:
+        """Leave nothing of the import but its events."""
+        self.store.forget_segment(self._segment)
+
+
+def import_lines(
+    lines: Callable[[], Iterable[str]], store: Store, tell: Callable[[int], None]
+) -> Counter[str]:
+    """Import an export in JSON lines; return what became of them. *lines* is called twice."""
+    known = store.find_stored({event_id for event_id, _ in map(_id_of, lines()) if event_id})
+    intake = Intake(store)
+    try:
+        for number, batch in _batches(lines(), intake.counts, known):
+            intake.add(batch)
+            tell(number)
+    finally:
+        intake.close()
+    return +intake.counts
+
+
+def _batches(
+    lines: Iterable[str], counts: Counter[str], known: set[bytes]
+) -> Iterator[tuple[int, list[Stored]]]:
+    batch: list[Stored] = []
+    number = 0
+    for number, (event_id, rows) in enumerate(_groups(map(_id_of, lines), counts), 1):
+        if event_id in known:
+            counts["there already"] += 1
+            continue
+        known.add(event_id)
+        try:
+            batch += [Stored(event_id, event) for event in events_of(rows)]
+        except (BadEvent, ValueError, TypeError, KeyError, AttributeError):
+            counts["no event"] += 1
+        if len(batch) >= BATCH:
+            yield number, batch
+            batch = []
+    yield number, batch
+
+
+def _id_of(line: str) -> tuple[bytes, Row]:
+    """Return the id of a line's event and its columns; b"" for a line without one."""
+    try:
+        row = json.loads(line)
+        event_id = bytes.fromhex(row["event_id"] or "")
+    except (ValueError, TypeError, KeyError):
+        return b"", {}
+    return (event_id, row) if len(event_id) == 16 else (b"", {})
+
+
+def _groups(
+    rows: Iterable[tuple[bytes, Row]], counts: Counter[str]
+) -> Iterator[tuple[bytes, list[Row]]]:
+    """Yield the rows of each event; what one event showed stands in rows that follow each other."""
+    last, group = b"", []
+    for event_id, row in rows:
+        if row.get("table") == "impressions" and row.get("kind") == "result":
+            counts["shown by a search"] += 1
+        elif not event_id:
+            counts["no event"] += 1
+        elif event_id == last and row.get("table") == "impressions":
+            group.append(row)
+        else:
+            if group:
+                yield last, group
+            last, group = event_id, [row]
+    if group:
+        yield last, group
+
+
+# --- from rows to events -------------------------------------------------------------------------
+
+
+def events_of(rows: Sequence[Row]) -> list[Event]:
+    """Return the event of *rows*, and those that say what the row of a search knows beside it."""
+    table = rows[0].get("table")
+    if table == "searches":
+        return list(_searched(rows[0]))
+    if table == "impressions":
+        return [_shown(rows)]
+    return [_READERS[str(table)](rows[0])]
+
+
+def _common(row: Row, *more: str) -> dict[str, Any]:
+    """Return the columns that most events have, and *more*; what is null is left to its default."""
+    if not isinstance(row["site"], str) or not row["site"]:
+        raise BadEvent("an event has the handle of a site")
+    reason = row.get("drop_reason") or ""
+    names = ("visitor", "device", "source", "trust", "session", "language", "profile", *more)
+    given = {name: row[name] for name in names if row.get(name) is not None}
+    return {
+        **given,
+        "received_ms": int(row["received_ms"]),
+        "site": row["site"],
+        "drop_reason": "" if reason in RULED else reason,
+        "robot": "imported" if reason == "robot" else "",
+    }
+
+
+def _without(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in names}
+
+
+def _query_id(text: str | None) -> str:
+    """Return the id that the views have as hex text in the form of events."""
+    return urlsafe_b64encode(bytes.fromhex(text or "")).decode()
+
+
+def _query(text: str | None) -> str:
+    return normal_query(text or "")
+
+
+def _searched(row: Row) -> Iterator[Event]:
+    given, query_id = _common(row, "tag", "kind"), _query_id(row["query_id"])
+    seen = {"site": given["site"], "query_id": query_id}
+    if viewed := _query_id(row.get("viewed")):
+        told = _without(given, "session", "language", "profile", "tag", "kind")
+        yield View(query_id=viewed, view_id=query_id, **told)
+        seen |= {"query_id": viewed, "view_id": query_id}
+    else:
+        shown = tuple(_result(each) for each in json.loads(row["shown"]))
+        numbers: dict[str, Any] = {
+            name: int(row[name]) for name in ("offset", "shared", "prefetched")
+        }
+        yield Search(
+            query_id=query_id,
+            query=_query(row["query"]),
+            impressions=shown,
+            total_hits=row["total_hits"],
+            **numbers,
+            **given,
+        )
+        if row.get("activated"):
+            yield View(given["received_ms"], given["site"], query_id, query_id)
+    for module, position, after_ms in json.loads(row.get("seen") or "[]"):
+        yield Seen(given["received_ms"] + after_ms, places=((module, position),), **seen)
+
+
+def _result(each: Sequence[Any]) -> Shown:
+    url, position, module, doc_id, title = each
+    return Shown(url, position, module, doc_id or "", title or "")
+
+
+def _clicked(row: Row) -> Event:
+    told = bool(row.get("told"))
+    more = ("referrer_host", "user_activated", "kind", "tag", "title", "position")
+    query_id = "" if told else _query_id(row["query_id"])
+    return Click(
+        url=row["url"] or "",
+        doc_id=row["doc_id"] or "",
+        module_code=row["module_code"] or "",
+        query_id=query_id,
+        query="" if query_id else _query(row["query"]),
+        view_id=_query_id(row.get("view_id")),
+        ad_id=row["ad_id"] or "",
+        position_raw=row["position_raw"] or "",
+        dedupe_key=row.get("dedupe_key") or "",
+        **_common(row, *more),
+    )
+
+
+def _shown(rows: Sequence[Row]) -> Event:
+    row = rows[0]
+    things = tuple(
+        Shown(
+            each["url"] or "",
+            each["position"],
+            each["module_code"] or "",
+            each["doc_id"] or "",
+            each["label"] or "",
+        )
+        for each in rows
+    )
+    return Impression(
+        shown=things,
+        query=_query(row.get("own_query")),
+        query_id=_query_id(row["query_id"]),
+        ad_id=row["ad_id"] or "",
+        dedupe_key=row.get("dedupe_key") or "",
+        **_common(row, "kind", "tag"),
+    )
+
+
+def _rated(row: Row) -> Event:
+    return Feedback(
+        score=row["score"],
+        comment=row["comment"] or "",
+        query_id=_query_id(row["query_id"]),
+        query=_query(row.get("own_query")),
+        **_common(row),
+    )
+
+
+def _answered(row: Row) -> Event:
+    return Answer(
+        question=row["question"],
+        answer=row["answer"],
+        is_question=row["is_question"],
+        query_id=_query_id(row["query_id"]),
+        **_common(row),
+    )
+
+
+def _converted(row: Row) -> Event:
+    given = _common(row, "order_id", "value", "currency", "items", "ad_id", "url")
+    return Conversion(
+        query_id=_query_id(row["query_id"]),
+        dedupe_key=row.get("dedupe_key") or "",
+        **_without(given, "language", "profile"),
+    )
+
+
+def _came_back(row: Row) -> Event:
+    return Return(
+        int(row["received_ms"]),
+        row["site"],
+        _query_id(row["query_id"]),
+        _query_id(row["view_id"]),
+        row["url"] or "",
+        row["doc_id"] or "",
+        row["position"],
+        dwell_s=float(row["dwell_s"]),
+        visitor=row["visitor"] or "",
+        client_id=_query_id(row["client_id"]),
+    )
+
+
+_READERS: Mapping[str, Callable[[Row], Event]] = {
+    "clicks": _clicked,
+    "feedback": _rated,
+    "answers": _answered,
+    "conversions": _converted,
+    "returns": _came_back,
+}
