@@ -17,7 +17,10 @@ _PARTS = {1: 5, 1.5: 3, 2: 4, 2.5: 5, 3: 3, 4: 4, 5: 5, 6: 3, 8: 4, 10: 5}
 
 
 class Point(NamedTuple):
-    """One column. ``part`` is the strong lower part of it, ``line`` a second series."""
+    """One column. ``part`` is the strong lower part of it, ``line`` a second series.
+
+    ``before`` is the value of the column's like in another period.
+    """
 
     label: str
     title: str
@@ -27,6 +30,7 @@ class Point(NamedTuple):
     low: float | None = None
     high: float | None = None
     complete: bool = True
+    before: float | None = None
 
 
 class Box(NamedTuple):
@@ -68,7 +72,7 @@ class Tick(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A word below the chart; ``anchor`` is start, middle or end; every second one is ``minor``."""
+    """A word below the chart; ``anchor`` is start, middle or end; of more than five every second one is ``minor``."""
 
     x: float
     text: str
@@ -85,26 +89,37 @@ class Chart(NamedTuple):
     dots: list[tuple[float, float, bool]]
     ticks: list[Tick]
     labels: list[Label]
+    ghosts: list[Segment]
 
 
-def draw_columns(points: Sequence[Point], *, height: int = 180, whole: bool = True) -> Chart:
-    """Return the chart of *points*; ``whole`` keeps the grid to whole numbers."""
-    top, parts = _grid([_highest(point) for point in points], whole=whole)
+def draw_columns(
+    points: Sequence[Point],
+    *,
+    height: int = 180,
+    whole: bool = True,
+    most_labels: int = MOST_LABELS,
+    ranks: bool = False,
+) -> Chart:
+    """Return the chart of *points*; ``whole`` keeps the grid to whole numbers.
+
+    ``ranks``: the values are places in a list, drawn as there: 1 on top. They have no columns.
+    """
+    first = 1 if ranks else 0
+    top, parts = _grid([_highest(point) - first for point in points], whole=whole)
     slot = 100 / max(len(points), 1)
 
     def y(value: float) -> float:
-        return round(height - height * value / top, 2)
+        part = (value - first) / top
+        return round(height * (part if ranks else 1 - part), 2)
 
     columns = [_column(point, index, slot, height, y) for index, point in enumerate(points)]
-    known = [
-        (c.centre, y(p.line), c.complete)
-        for c, p in zip(columns, points, strict=True)
-        if p.line is not None
-    ]
-    segments = [Segment(a[0], a[1], b[0], b[1], a[2] and b[2]) for a, b in pairwise(known)]
-    values = [top * part / parts for part in range(parts + 1)]
+    pairs = list(zip(columns, points, strict=True))
+    known = [(c.centre, y(p.line), c.complete) for c, p in pairs if p.line is not None]
+    before = [(c.centre, y(p.before), True) for c, p in pairs if p.before is not None]
+    values = [first + top * part / parts for part in range(parts + 1)]
     ticks = [Tick(y(value), value) for value in values]
-    return Chart(height, columns, segments, known, ticks, _labels(points, slot))
+    labels = _labels(points, slot, most_labels)
+    return Chart(height, columns, _joined(known), known, ticks, labels, _joined(before))
 
 
 def fraction_of_largest(values: Sequence[float | None]) -> list[float]:
@@ -113,8 +128,13 @@ def fraction_of_largest(values: Sequence[float | None]) -> list[float]:
     return [round(100 * value / largest, 2) if value and largest else 0.0 for value in values]
 
 
+def _joined(dots: Sequence[tuple[float, float, bool]]) -> list[Segment]:
+    return [Segment(a[0], a[1], b[0], b[1], a[2] and b[2]) for a, b in pairwise(dots)]
+
+
 def _highest(point: Point) -> float:
-    return max(point.value or 0, point.part or 0, point.line or 0, point.high or 0)
+    known = (point.value, point.part, point.line, point.high, point.before)
+    return max(value or 0 for value in known)
 
 
 def _grid(values: Sequence[float], *, whole: bool) -> tuple[float, int]:
@@ -128,7 +148,7 @@ def _grid(values: Sequence[float], *, whole: bool) -> tuple[float, int]:
     step = next(
         step
         for step in _PARTS
-        if step * size >= highest * 0.999999 and not (whole and step * size % 1)
+        if step * size >= highest * (1 - 1e-12) and not (whole and step * size % 1)
     )
     return step * size, _PARTS[step]
 
@@ -148,7 +168,7 @@ def _column(
         whisker = (y(point.high), y(point.low))
     return Column(
         slot=Box(left, round(slot, 3), 0, height),
-        whole=box(point.value or 0),
+        whole=box(point.value) if point.value else Box(inner, width, height, 0),
         part=None if point.part is None else box(point.part),
         centre=round(left + slot / 2, 3),
         whisker=whisker,
@@ -157,13 +177,18 @@ def _column(
     )
 
 
-def _labels(points: Sequence[Point], slot: float) -> list[Label]:
-    step = max(1, ceil(len(points) / MOST_LABELS))
+def _labels(points: Sequence[Point], slot: float, most: int) -> list[Label]:
+    step = max(1, ceil(len(points) / most))
     labels = []
     for number, index in enumerate(range(0, len(points), step)):
         labels.append(
-            Label(round(slot * (index + 0.5), 3), points[index].label, "middle", number % 2 == 1)
+            Label(
+                round(slot * (index + 0.5), 3),
+                points[index].label,
+                "middle",
+                number % 2 == 1 and len(points) > 5,
+            )
         )
-    if len(points) > 7:
+    if step > 1:
         labels[0] = labels[0]._replace(x=0, anchor="start")
     return labels

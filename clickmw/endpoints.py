@@ -5,14 +5,14 @@ Those of the foreign click APIs are with their protocols in ``compat``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clickmw.openapi import ERROR, KEYED, TEXT, Named, Words, answer, parameter, record
 from clickmw.paths import Endpoint
 
 if TYPE_CHECKING:
-    from clickmw.panels import Column, Panel
+    from clickmw.panels import Column, Page, Panel, Threshold
 
 Operations = dict[str, dict[str, Any]]
 
@@ -32,7 +32,14 @@ FOLLOW: Operations = {
             parameter("v", "Id of the view, put there by the snippet on shared pages.", TEXT),
         ],
         "responses": {
-            "200": answer("A page that names where an old or foreign link leads.", html=TEXT),
+            "200": answer(
+                "A page that names where an old or foreign link leads; one that makes Turbo leave.",
+                html=TEXT,
+            ),
+            "204": {
+                "description": "To the result on another site, for htmx.",
+                "headers": {"HX-Redirect": {"schema": TEXT, "description": "The signed target."}},
+            },
             "302": {
                 "description": "To the result.",
                 "headers": {"Location": {"schema": TEXT, "description": "The signed target."}},
@@ -70,6 +77,7 @@ _FILES = {
     "clickmw.extra.js": ("getExtraScript", "What pages call by themselves, beside the snippet"),
     "clickmw.feedback.js": ("getFeedbackScript", "The question how well a search went"),
     "report.css": ("getStyle", "The report's style sheet"),
+    "report.js": ("getReportScript", "The report's keys"),
 }
 
 
@@ -121,7 +129,12 @@ HEALTH: Operations = {
 # --- the report ----------------------------------------------------------------------------------
 
 _OVERVIEW = ("Overview", "The headline numbers and the first rows of every panel.")
-_DEFINITIONS = ("Definitions", "Every headline number in words and as a formula.")
+_DEFINITIONS = (
+    "Privacy and definitions",
+    "What is stored and for how long; every number in words and as a formula.",
+)
+_SETUP = ("Set-up", "The way of an event, station by station, and what to mend.")
+_SHARES = ("Sharing", "The shared links in force; the links themselves are nowhere.")
 
 REPORT: Operations = {
     "get": {
@@ -141,21 +154,29 @@ REPORT: Operations = {
 def report_pages() -> tuple[Endpoint, ...]:
     """Return the endpoint of every page and file of the report."""
     # Imported here: the panels load the templates' library, and few ask for this.
+    from clickmw.catalog import OVERVIEW_PANELS, PAGES, PANELS
     from clickmw.metrics import METRICS
-    from clickmw.panels import PANELS
 
     rows = {name: _rows(panel) for name, panel in PANELS.items()}
-    overview = _overview(rows, [metric.name for metric in METRICS])
-    definitions = record("Definitions", {"definitions": _DEFINED})
+    shown = {name: rows[name] for name in OVERVIEW_PANELS}
+    overview = _overview(shown, [metric.name for metric in METRICS])
+    definitions = record("Definitions", {"definitions": _DEFINED, "kept": _KEPT})
     pages = [
         *_forms("overview", _OVERVIEW, overview, _parameters()),
         *_forms("definitions", _DEFINITIONS, definitions, []),
+        *_forms("setup", _SETUP, record("Setup", {"setup": _FINDINGS}), []),
+        *_forms("shares", _SHARES, record("Shares", {"shares": _SHARED}), []),
     ]
     for name, panel in PANELS.items():
         fields = {"panel": TEXT, **_QUESTION, "rows": rows[name]}
-        schema = record(f"{name.capitalize()}Panel", fields)
+        schema = record(f"{_joined(name)}Panel", fields)
         pages += _forms(name, (panel.title, panel.about), schema, _parameters(panel))
-    return (*pages, *_SESSION)
+    for name, page in PAGES.items():
+        tables = {each: rows[each] for each in page.panels}
+        fields = {"page": TEXT, **_QUESTION, "facts": {"type": "object"}, **tables}
+        schema = record(f"{_joined(name)}Page", fields)
+        pages += _forms(name, (page.title, page.about), schema, _page_parameters(page))
+    return (*pages, *_SESSION, *_OWNED)
 
 
 def _forms(
@@ -165,7 +186,7 @@ def _forms(
     forms = (("", {"html": TEXT}), (".json", {"json": schema}), (".csv", {"csv": TEXT}))
     for ending, content in forms:
         operation = {
-            "operationId": f"report{name.capitalize()}{ending[1:].capitalize()}",
+            "operationId": f"report{_joined(name)}{ending[1:].capitalize()}",
             "summary": about[0],
             "description": about[1],
             "tags": ["Report"],
@@ -179,7 +200,10 @@ def _forms(
 def _troubles(form: str, **told: Words) -> dict[str, Any]:
     """Return the answers of a page of the report that is not shown; *told* is the form of most."""
     found = {
-        "303": {"description": "A one-time link (`?login=`) was used: to the page without it."},
+        "303": {
+            "description": "A one-time link (`?login=`) or a shared one (`?share=`) was used: to the "
+            "page without it."
+        },
         "400": answer("A parameter asks for what does not exist.", **told),
         "401": answer("The password is missing or wrong.", **told),
         "403": answer("This caller has no access.", **{**told, "html": TEXT}),
@@ -196,22 +220,57 @@ _TROUBLES: Mapping[str, dict[str, Any]] = {
     ".csv": _troubles("Csv", text=TEXT),
 }
 _DAY = {"type": "string", "format": "date"}
-_PERIOD = record("Period", {"first_day": _DAY, "last_day": _DAY})
+_DAYS: Mapping[str, Words] = {"first_day": _DAY, "last_day": _DAY}
+_PERIOD = record("Period", _DAYS)
 _QUESTION: Mapping[str, Words] = {
     "period": _PERIOD,
-    "previous_period": _PERIOD,
+    "previous_period": {**record("PreviousPeriod", _DAYS), "nullable": True},
     "filters": {"type": "object", "additionalProperties": TEXT},
+    "ignored_filters": {
+        "type": "object",
+        "description": "By panel: which of the filters do not narrow it.",
+        "additionalProperties": {"type": "array", "items": TEXT},
+    },
+    "notes": {"type": "array", "items": TEXT},
     "time_zone": TEXT,
 }
 _MEASURE_FIELDS: Mapping[str, Words] = dict.fromkeys(
     ("value", "low", "high", "numerator", "denominator"), NUMBER
 )
 _MEASURE = record("Measure", _MEASURE_FIELDS)
-_FIGURE = record("Figure", {**_MEASURE_FIELDS, "previous": _MEASURE, "change": NUMBER})
+#: Null where the filters in force leave it unknown.
+_RATE: Words = {**record("Rate", _MEASURE_FIELDS), "nullable": True}
+_CHANGE: Mapping[str, Words] = dict.fromkeys(("change", "change_low", "change_high"), NUMBER)
+_FIGURE = record("Figure", {**_MEASURE_FIELDS, "previous": _MEASURE, **_CHANGE})
 _DEFINED: Words = {
     "type": "array",
     "items": record(
         "Definition", dict.fromkeys(("metric", "label", "definition", "formula"), TEXT)
+    ),
+}
+
+
+_KEPT: Words = {
+    "type": "array",
+    "items": record("Kept", dict.fromkeys(("topic", "text"), TEXT)),
+}
+_FINDINGS: Words = {
+    "type": "array",
+    "items": record(
+        "Finding",
+        {
+            "topic": TEXT,
+            "verdict": {**TEXT, "enum": ["good", "bad", "note"]},
+            "text": TEXT,
+            "remedy": TEXT,
+        },
+    ),
+}
+_MOMENT: Words = {**COUNT, "description": "Milliseconds since 1970 UTC."}
+_SHARED: Words = {
+    "type": "array",
+    "items": record(
+        "SharedLink", {"label": TEXT, "site": TEXT, "made_ms": _MOMENT, "expires_ms": _MOMENT}
     ),
 }
 
@@ -231,7 +290,7 @@ def _overview(rows: Mapping[str, Words], metrics: list[str]) -> Words:
 
 def _rows(panel: Panel) -> Words:
     fields = {column.key: _cell(column) for column in panel.columns}
-    return {"type": "array", "items": record(f"{panel.name.capitalize()}Row", fields)}
+    return {"type": "array", "items": record(f"{_joined(panel.name)}Row", fields)}
 
 
 def _cell(column: Column) -> Words:
@@ -245,18 +304,21 @@ _CELLS: Mapping[str, Words] = {
     "time": {**COUNT, "description": "Milliseconds since 1970 UTC."},
     "count": {**COUNT, "nullable": True},
     "mean": NUMBER,
-    "rate": _MEASURE,
+    "ratio": _RATE,
+    "seconds": NUMBER,
+    "rate": _RATE,
 }
 
 
 def _parameters(panel: Panel | None = None) -> list[dict[str, Any]]:
     """Return the parameters of the report's pages; of one panel also how its rows are sorted."""
-    from clickmw.filters import CHOICES, FACETS, MOST_ROWS, PERIODS
+    from clickmw.filters import CHOICES, COMPARISONS, FACETS, MOST_ROWS, PERIODS
 
     found = [
-        parameter("period", "Days that end today.", {**TEXT, "enum": list(PERIODS)}),
+        parameter("period", "Days by a name.", {**TEXT, "enum": list(PERIODS)}),
         parameter("from", "First day, instead of a period.", _DAY),
         parameter("to", "Last day; without it today.", _DAY),
+        parameter("compare", "What with; previous without it.", {**TEXT, "enum": [*COMPARISONS]}),
     ]
     for name, label in FACETS.items():
         schema = {**TEXT, "enum": list(CHOICES[name])} if name in CHOICES else TEXT
@@ -269,21 +331,45 @@ def _parameters(panel: Panel | None = None) -> list[dict[str, Any]]:
         return shared
     keys = [sign + column.key for column in panel.columns for sign in ("", "-")]
     words = "A column; with - the largest first."
-    return [*shared, parameter("sort", words, {**TEXT, "enum": keys})]
+    sort = parameter("sort", words, {**TEXT, "enum": keys})
+    return [*shared, sort, *_own_parameters(panel.needs, panel.thresholds)]
 
 
-_PASSWORD_FORM = {
-    "required": True,
-    "content": {
-        "application/x-www-form-urlencoded": {
-            "schema": record(
-                "Login",
-                {"password": TEXT, "back": {**TEXT, "description": "The page to go on to."}},
-                required=["password"],
-            )
-        }
-    },
-}
+def _page_parameters(page: Page) -> list[dict[str, Any]]:
+    """Return the parameters of a page: those of its panels."""
+    from clickmw.catalog import thresholds_of
+
+    return [*_parameters(), *_own_parameters(page.needs, thresholds_of(page))]
+
+
+def _own_parameters(needs: str, thresholds: Iterable[Threshold]) -> list[dict[str, Any]]:
+    found = [
+        parameter(each.name, each.label, {**COUNT, "minimum": each.least, "maximum": each.most})
+        for each in thresholds
+    ]
+    if not needs:
+        return found
+    subject = parameter(needs, "What this is about.", {**TEXT, "maxLength": 2048})
+    return [{**subject, "required": True}, *found]
+
+
+def _joined(name: str) -> str:
+    """Return *name* as a part of an identifier: "to-fix" is "ToFix"."""
+    return "".join(word.capitalize() for word in name.split("-"))
+
+
+def _form(name: str, fields: Mapping[str, Words], *required: str) -> dict[str, Any]:
+    """Return the body of a form whose *required* fields must be there."""
+    schema = record(name, fields, required=list(required))
+    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+    return {"required": bool(required), "content": content}
+
+
+_PASSWORD_FORM = _form(
+    "Login",
+    {"password": TEXT, "back": {**TEXT, "description": "The page to go on to."}},
+    "password",
+)
 _REFUSED = {
     "403": answer("Refused: a wrong password, or sent from another site.", html=TEXT),
     "413": answer("The form is too long.", html=TEXT),
@@ -318,6 +404,56 @@ _SESSION = (
                 "responses": {**_ON, **_REFUSED},
             }
         },
+    ),
+)
+
+
+_OF_SITE = {**TEXT, "description": "The handle of a site."}
+
+
+def _owned(name: str, operation_id: str, summary: str, form: Any, answered: Any) -> Endpoint:
+    """Return the endpoint of a form that is the owner's alone."""
+    operation = {
+        "operationId": operation_id,
+        "summary": summary,
+        "tags": ["Report"],
+        "security": _READERS,
+        "requestBody": form,
+        "responses": {**answered, **_REFUSED, "400": answer("A field is wrong.", html=TEXT)},
+    }
+    return Endpoint(f"report/{name}", "report", {"post": operation})
+
+
+_OWNED = (
+    _owned(
+        "test-click",
+        "sendTestClick",
+        "Send a click that counts nowhere, and wait up to ten seconds until it is stored",
+        _form("TestClick", {"site": _OF_SITE}),
+        {"200": answer("The set-up page with what each station did.", html=TEXT)},
+    ),
+    _owned(
+        "share",
+        "makeShare",
+        "Make a read-only link to the report; the answer shows it once",
+        _form(
+            "MakeShare",
+            {
+                "label": {**TEXT, "maxLength": 80},
+                "days": {**TEXT, "enum": ["1", "7", "30", "365"]},
+                "site": {**_OF_SITE, "description": "The one site it shows; all without it."},
+            },
+            "label",
+            "days",
+        ),
+        {"200": answer("The shared links, and the new one.", html=TEXT)},
+    ),
+    _owned(
+        "unshare",
+        "withdrawShare",
+        "Withdraw a shared link, at once",
+        _form("Unshare", {"name": {**TEXT, "description": "From its row."}}, "name"),
+        {"303": {"description": "To the list of shared links."}},
     ),
 )
 

@@ -17,6 +17,10 @@ class BadEvent(ClickMWError):
     """A payload does not describe an event. Each protocol puts the reason into its own answer."""
 
 
+class BadFilter(ClickMWError):
+    """A report was asked for what does not exist. The message is one sentence for the URL's author."""
+
+
 class AccessDenied(ClickMWError):
     """The caller may not see this. The message says how access is given."""
 

@@ -116,8 +116,8 @@ def _place(row: PlaceRow, modules: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _rate(numerator: int, denominator: int) -> dict[str, Any]:
-    return rate(numerator, denominator)._asdict()
+def _rate(numerator: int, denominator: int | None) -> dict[str, Any]:
+    return rate(numerator, denominator or 0)._asdict()
 
 
 def visible(value: Any) -> Any:

@@ -28,6 +28,8 @@ from clickmw.wire import Reply, Request
 if TYPE_CHECKING:
     from clickmw.login import ReportAccess
     from clickmw.report import Report
+    from clickmw.setting_up import Checkup
+    from clickmw.trial import Station
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -88,6 +90,8 @@ class Routes:
         self._protocols: PathTable[Answerer] | None = None
         self._access: ReportAccess | None = None
         self._report: Report | None = None
+        #: How many pages of the host this process has looked at.
+        self.pages_seen: Callable[[], int] = lambda: 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request; ``environ["PATH_INFO"]`` begins with the prefix."""
@@ -166,34 +170,64 @@ class Routes:
         path = path.removeprefix(self.settings.prefix).lstrip("/")
         if not path.startswith(READ):
             return 404, NOT_FOUND
-        told: list[str] = []
-        body = self(
-            _inside(f"{self.settings.prefix}/{path}", query, headers),
-            lambda status, *_: told.append(status),
-        )
+        status, _headers, content = self._get(_inside(path, query, headers))
+        return status, content
+
+    def _get(self, environ: Environ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of a GET from inside, below the prefix."""
+        told: list[tuple[str, dict[str, str]]] = []
+        environ["PATH_INFO"] = f"{self.settings.prefix}/{environ['PATH_INFO']}"
+        body = self(environ, lambda status, headers, *_: told.append((status, dict(headers))))
         try:
             content = b"".join(body)
         finally:
             getattr(body, "close", _nothing)()
-        return int(told[-1][:3]), content
+        status, headers = told[-1]
+        return int(status[:3]), headers, content
+
+    def look_around(self, environ: Environ) -> Checkup:
+        """Return what the set-up page says of this install, as a request sees it."""
+        from clickmw.setting_up import look_around
+
+        return look_around(self.settings, environ, self.pages_seen(), self.open_reader)
+
+    def try_click(self, location: str = "", site: str = "") -> list[Station]:
+        """Send a click that does not count to *location* (the report's page), of *site* (the first)."""
+        from clickmw.trial import Line, try_click
+
+        recorder, signer = self.redirect.recorder, self.redirect.signer
+        line = Line(recorder, signer, self.journal, self._follow, self.open_reader)
+        place = location or f"{self.settings.prefix}/report/"
+        return try_click(line, place, site or self.settings.sites.all[0].handle)
+
+    def _follow(self, path: str, more: Environ) -> tuple[int, str]:
+        status, headers, _content = self._get({**_inside(path, "", {}), **more})
+        return status, headers.get("Location", "")
 
     @property
     def access(self) -> ReportAccess:
         """Who may see the report."""
         if self._access is None:
+            from clickmw.keyring import KeyRing
             from clickmw.login import ReportAccess
 
-            self._access = ReportAccess(self.settings)
+            self._access = ReportAccess(self.settings, KeyRing(self.settings))
         return self._access
 
     @property
     def report(self) -> Report:
         """The report's pages."""
         if self._report is None:
+            from clickmw.owner import Install
             from clickmw.report import Report
 
             self._report = Report(
-                self.settings, self.access, self.open_reader, self.read_health, self.today
+                self.settings,
+                self.access,
+                self.open_reader,
+                self.read_health,
+                self.today,
+                Install(self.look_around, self.try_click),
             )
         return self._report
 

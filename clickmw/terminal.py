@@ -2,121 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 import click
 
-from clickmw.rates import Rate, rate
-from clickmw.stores.base import Filter, PositionRow, Reader
+from clickmw.catalog import PANELS
+from clickmw.metrics import METRICS, Measure, read_figures
+from clickmw.module_codes import MODULE_CODES
+from clickmw.panels import Column, Look, Panel
+from clickmw.stores.base import Filter, Reader
+from clickmw.tables import is_measure, plain
+from clickmw.wording import DASH, format_count, format_decimal, format_percent, format_seconds
+
+#: What a terminal shows of the report's panels.
+SHOWN = ("queries", "results", "positions", "modules", "unclicked", "empty")
+_LONGEST = 60
 
 
-def report_facts(reader: Reader, asked: Filter, top: int) -> dict[str, Any]:
-    """Return what the terminal shows, as plain values for JSON."""
+def report_facts(
+    reader: Reader,
+    asked: Filter,
+    top: int,
+    *,
+    modules: Mapping[str, str] = MODULE_CODES,
+    today: date | None = None,
+) -> dict[str, Any]:
+    """Return what the terminal shows, as plain values for JSON; *top* rows of each list."""
     totals = reader.totals(asked)
+    look = Look(
+        reader=reader,
+        asked=asked,
+        limit=top,
+        modules=modules,
+        today=today or asked.last_day,
+        before=asked,
+    )
     return {
         "from": asked.first_day.isoformat(),
         "to": asked.last_day.isoformat(),
         "site": asked.site,
+        "filters": _filters(asked),
         "totals": asdict(totals),
-        "rates": {
-            "search_ctr": rate(totals.searches_clicked, totals.searches)._asdict(),
-            "clicks_per_search": rate(totals.clicks, totals.searches)._asdict(),
-            "item_ctr": rate(totals.clicks, totals.impressions)._asdict(),
-            "no_result_rate": rate(totals.searches_empty, totals.searches_known)._asdict(),
-        },
-        "click_position_mean": _mean(totals.position_sum, totals.clicks_positioned),
-        "mrr_clicks": _mean(totals.click_reciprocal_sum, totals.clicks_positioned),
-        "mrr_searches": _mean(totals.search_reciprocal_sum, totals.searches),
-        "queries": [asdict(row) for row in reader.top_queries(asked, top)],
-        "results": [asdict(row) for row in reader.top_results(asked, top)],
-        "positions": [_position(row) for row in reader.positions(asked)],
-        "modules": [asdict(row) for row in reader.modules(asked)],
-        "unclicked": [asdict(row) for row in reader.queries_without_clicks(asked, top)],
-        "empty": [asdict(row) for row in reader.queries_without_results(asked, top)],
+        "metrics": {each.metric.name: plain(each.now) for each in read_figures(totals, None)},
+        **{name: plain(PANELS[name].rows(look)) for name in SHOWN},
+    }
+
+
+def _filters(asked: Filter) -> dict[str, Any]:
+    found = asdict(asked)
+    return {
+        name: value
+        for name, value in found.items()
+        if value and name not in ("first_day", "last_day", "site")
     }
 
 
 def print_report(facts: dict[str, Any]) -> None:
     """Print *facts* as text."""
-    totals, rates = facts["totals"], facts["rates"]
-    click.echo(f"\n{facts['from']} to {facts['to']}   {facts['site'] or 'all sites'}\n")
-    for name, text in (
-        ("Searches", f"{totals['searches']:,}"),
-        ("Search CTR", _rate(rates["search_ctr"], "searches with a click")),
-        ("Clicks", f"{totals['clicks']:,}"),
-        ("Item CTR", _rate(rates["item_ctr"], "clicks on results shown")),
-        ("No results", _rate(rates["no_result_rate"], "searches whose number of hits is known")),
-        ("Click position", _number(facts["click_position_mean"]) + " on average"),
-        (
-            "MRR",
-            f"{_number(facts['mrr_clicks'])} over clicks, {_number(facts['mrr_searches'])} over searches",
-        ),
-    ):
-        click.echo(f"  {name:<15} {text}")
-    for reason, count in totals["excluded"].items():
-        click.echo(f"  {'not counted':<15} {count:,} {reason.replace('.', ': ')}")
-    _table(
-        "Queries",
-        facts["queries"],
-        ("query", "searches", "searches_clicked", "clicks", "position_mean"),
-    )
-    _table("Clicked results", facts["results"], ("url", "clicks", "impressions", "position_mean"))
-    _table(
-        "Positions", facts["positions"], ("module_code", "position", "impressions", "clicks", "ctr")
-    )
-    _table("Modules", facts["modules"], ("module_code", "impressions", "clicks", "position_mean"))
-    _table(
-        "Searched, answered, not clicked", facts["unclicked"], ("query", "searches", "impressions")
-    )
-    _table("Searched, nothing found", facts["empty"], ("query", "searches_empty"))
+    filters = "".join(f"   {name}: {_cell(value)}" for name, value in facts["filters"].items())
+    click.echo(f"\n{facts['from']} to {facts['to']}   {facts['site'] or 'all sites'}{filters}\n")
+    width = max(len(metric.label) for metric in METRICS)
+    for metric in METRICS:
+        measure = Measure(**facts["metrics"][metric.name])
+        click.echo(f"  {metric.label:<{width}}  {_measure(measure, metric.unit)}")
+    for reason, count in facts["totals"]["excluded"].items():
+        click.echo(f"  {'Not counted':<{width}}  {count:,} {reason.replace('.', ': ')}")
+    for name in SHOWN:
+        _table(PANELS[name], facts[name])
 
 
-def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+def _measure(measure: Measure, unit: str) -> str:
+    """Return a headline number, what it was made of, and its interval."""
+    if unit == "count" or measure.value is None:
+        return format_count(measure.value)
+    write = format_percent if unit == "share" else _decimal(1 if unit == "score" else 2)
+    parts = f"   {_amount(measure.numerator)} / {_amount(measure.denominator)}"
+    if measure.low is None:
+        return write(measure.value) + parts
+    return f"{write(measure.value)} [{write(measure.low)} {DASH} {write(measure.high)}]{parts}"
+
+
+def _decimal(digits: int) -> Any:
+    return lambda value: format_decimal(value, digits)
+
+
+def _amount(value: float | None) -> str:
+    return format_count(value) if value == int(value or 0) else format_decimal(value, 1)
+
+
+def _table(panel: Panel, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
-    heads = [column.replace("_", " ") for column in columns]
+    columns = [column for column in panel.columns_shown(brief=False) if column.kind != "time"]
+    cells = [[_written(column, row[column.key]) for column in columns] for row in rows]
+    heads = [column.label for column in columns]
     widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(columns))]
-    click.echo(f"\n{title}")
+    click.echo(f"\n{panel.title}")
     for row in [heads, *cells]:
         first = row[0].ljust(widths[0])
-        click.echo(
-            "  "
-            + "  ".join([first, *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        )
+        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        click.echo("  " + "  ".join([first, *rest]).rstrip())
+
+
+def _written(column: Column, value: Any) -> str:
+    """Return a cell as the page has it."""
+    if isinstance(value, dict) or is_measure(value):
+        value = value["value"] if isinstance(value, dict) else value.value
+    write = _WRITERS.get(column.kind)
+    return write(value) if write else _cell(value)
+
+
+_WRITERS: Mapping[str, Any] = {
+    "count": format_count,
+    "rate": format_percent,
+    "mean": _decimal(1),
+    "ratio": _decimal(1),
+    "seconds": format_seconds,
+}
 
 
 def _cell(value: object) -> str:
     if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    if isinstance(value, int):
-        return f"{value:,}"
+        return DASH
     # What people typed may hold control characters: a terminal must not obey them.
     text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _position(row: PositionRow) -> dict[str, Any]:
-    last = "+" if row.last is None else "" if row.last == row.first else f"–{row.last}"
-    facts = {**asdict(row), "position": f"{row.first}{last}"}
-    facts["ctr"] = rate(row.clicks, row.impressions).value
-    return facts
-
-
-def _rate(found: dict[str, Any], of: str) -> str:
-    shown = Rate(**found)
-    if shown.value is None:
-        return "–"
-    interval = f" [{shown.low:.1%} – {shown.high:.1%}]" if shown.low is not None else ""
-    return f"{shown.value:.1%}{interval}   {shown.numerator:,} of {shown.denominator:,} {of}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _mean(total: float, count: int) -> float | None:
-    return total / count if count else None
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 
 from clickmw.aggregates import ApiError, list_clicks
 from clickmw.compat import Desk
-from clickmw.errors import ClickMWError, StoreError
-from clickmw.filters import MOST_DAYS, BadFilter, Period, read_period
+from clickmw.errors import BadFilter, ClickMWError, StoreError
+from clickmw.filters import MOST_DAYS, Period, read_period
 from clickmw.findings import (
     CLICKS,
     CLICKS_MEAN,
@@ -52,7 +52,8 @@ BODY_MOST = 262_144  #: bytes of an answer of our routes; an agent reads no more
 
 STORE_CLOSED = "The numbers cannot be read now. Try again in a minute."
 FAILED = "This question could not be answered; the log of the site says why."
-_READABLE = re.compile(r"api/v1/clicks|api/v1/schema|health|report/[a-z]{1,20}\.json", re.ASCII)
+_READABLE = re.compile(r"api/v1/clicks|api/v1/schema|health|report/[a-z-]{1,20}\.json", re.ASCII)
+_DESCRIPTION = "api/v1/schema"
 _CODES = {400: "BAD_REQUEST", 401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND"}
 
 
@@ -118,9 +119,11 @@ class Toolbox:
             raise Refused("method must be GET: this tool only reads.")
         path, query = self._route(given)
         status, body = self._fetch(path, query, {"X-Api-Key": self._key})
-        if len(body) > BODY_MOST:
-            raise Refused("The answer is too long; ask for fewer days or rows (limit, per_page).")
         value = _decoded(body)
+        if path == _DESCRIPTION and status == 200:
+            value = _of_what_is_read(value)
+        elif len(body) > BODY_MOST:
+            raise Refused("The answer is too long; ask for fewer days or rows (limit, per_page).")
         # Health says with 503 that events cannot be kept: that is what was asked for.
         if value is not None and (status == 200 or path == "health"):
             return Outcome(value, notes=UNTRUSTED)
@@ -253,6 +256,14 @@ def _decoded(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _of_what_is_read(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the description of the routes that this tool reads: no agent needs the other ones."""
+    if document is None:
+        return None
+    paths = document["paths"].items()
+    return {**document, "paths": {k: v for k, v in paths if _READABLE.fullmatch(k[1:])}}
 
 
 def _message_in(value: dict[str, Any] | None) -> str:

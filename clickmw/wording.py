@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -94,6 +95,17 @@ def _total(counts: Any) -> int | None:
     return sum(counts.values()) if isinstance(counts, Mapping) else counts
 
 
+def format_seconds(value: float | None) -> str:
+    """Return a length of time in one unit."""
+    if value is None:
+        return DASH
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
 def format_size(size: int | None) -> str:
     """Return a number of bytes in kB or MB."""
     if size is None:
@@ -112,12 +124,21 @@ def format_age(received_ms: int | None) -> str:
     return f"{seconds} s ago"
 
 
+def odd_days(days: tuple[date, date], zone: str) -> list[tuple[date, float]]:
+    """Return the days from the first to the last that have not 24 hours, each with its hours."""
+    place = _zone(zone)
+    count = (days[1] - days[0]).days + 1
+    midnights = [
+        datetime.combine(days[0] + timedelta(days=n), datetime.min.time(), place).timestamp()
+        for n in range(count + 1)
+    ]
+    hours = [(after - before) / 3600 for before, after in pairwise(midnights)]
+    return [(days[0] + timedelta(days=n), each) for n, each in enumerate(hours) if each != 24]
+
+
 def clock(zone: str) -> Callable[[int], str]:
     """Return how to write milliseconds since 1970 in a time zone; UTC when it is unknown."""
-    try:
-        place: Any = ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        place = UTC
+    place = _zone(zone)
     start = datetime(1970, 1, 1, tzinfo=UTC)
 
     def write(received_ms: int) -> str:
@@ -125,6 +146,13 @@ def clock(zone: str) -> Callable[[int], str]:
         return f"{moment:%Y-%m-%d %H:%M:%S}"
 
     return write
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return UTC
 
 
 @lru_cache(maxsize=1)
@@ -144,6 +172,7 @@ def templates() -> Environment:
         day=format_day,
         days=format_days,
         signed=format_signed,
+        seconds=format_seconds,
     )
     environment.tests["web_link"] = is_web_link
     environment.tests["measure"] = is_measure

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import count
@@ -16,7 +20,22 @@ import pytest
 from webtest import TestApp
 
 from clickmw import ClickMW
-from clickmw.events import Event
+from clickmw.demo import running
+from clickmw.drain import Worker
+from clickmw.events import Answer as Answered
+from clickmw.events import (
+    Click,
+    Conversion,
+    Event,
+    Feedback,
+    Impression,
+    Return,
+    Search,
+    Seen,
+    Shown,
+    View,
+    new_query_id,
+)
 from clickmw.journal import event_id_prefix
 from clickmw.stores.base import Record, Store, Stored, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
@@ -130,6 +149,27 @@ def browser_of() -> Callable[[ClickMW], TestApp]:
     return make
 
 
+@pytest.fixture
+def report_of(
+    clicks_at: Clicks, browser_of: Callable[[ClickMW], TestApp], feed_of: Callable[..., Feed]
+) -> Callable[..., Callable[..., Any]]:
+    """Make the report of a site where some events happened: path and arguments → its answer."""
+
+    def make(*events: Event | Stored, **settings: Any) -> Callable[..., Any]:
+        clicks = clicks_at(report_auth=lambda _environ: True, **settings)
+        clicks.door.store.migrate()
+        feed_of(clicks.door.store)(*events)
+        browser = browser_of(clicks)
+
+        def ask(path: str, **arguments: Any) -> Any:
+            given = {name: str(value) for name, value in arguments.items()}
+            return browser.get(f"/_clicks/report/{path}", params=given)
+
+        return ask
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def link_to() -> Callable[..., str]:
     """Make the path of a signed link to *location*."""
@@ -185,12 +225,28 @@ def run_python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
             pipe.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient_reports() -> Iterator[None]:
+    """Let reports in this process wait for the drain however busy the machine is, not 0.25 s at most."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker.catch_up, "__defaults__", (20.0,))
+        yield
+
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 CLIENTS = CHECKOUT / ".conformance"
 
 
 def _install(command: list[str], folder: Path, wanted: str) -> Path:
     """Run *command* unless *folder* holds what is *wanted* already; without a network skip, but not in CI."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Tests may run in several processes, and the first that comes installs for all.
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install_alone(command, folder, wanted)
+
+
+def _install_alone(command: list[str], folder: Path, wanted: str) -> Path:
     note = folder / "wanted.txt"
     if not note.exists() or note.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
@@ -239,3 +295,224 @@ def python_client() -> Callable[[str], Path]:
         return _install(command, folder, requirement)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def python_download() -> Callable[[str], Path]:
+    """Fetch the source archive of one Python package (``"flask==3.1.3"``) into a folder of its own."""
+
+    def download(requirement: str) -> Path:
+        folder = CLIENTS / ("source-" + requirement.replace("=", "-"))
+        name = requirement.partition("=")[0]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        return _install([*command, "--no-binary", name, requirement], folder, requirement)
+
+    return download
+
+
+# -- browsers --------------------------------------------------------------------------------------
+
+#: Headless browsers name themselves, and are robots.
+AGENT = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/140.0 Safari/537.36"
+)
+
+
+@pytest.fixture(scope="session")
+def agent() -> str:
+    """The ``User-Agent`` of a person's Chromium."""
+    return AGENT
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Where Chromium is; without one skip, but not in CI."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail("CI must have Chromium: .ci/run installs it")
+    if found is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    return found
+
+
+# Of a module: while it runs, other tests of this thread could have no event loop of their own.
+@pytest.fixture(scope="module")
+def chromium(chromium_path: str) -> Iterator[Any]:
+    """A browser that keeps pages for its back button, as people's do.
+
+    All hosts below ``example`` are this machine: clickmw signs no link to ``localhost``.
+    """
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path,
+            args=[
+                *(["--no-sandbox"] if os.geteuid() == 0 else []),
+                # Of the whole browser: what a closing page or a new tab sends first has this, too.
+                f"--user-agent={AGENT}",
+                "--host-resolver-rules=MAP *.example 127.0.0.1",
+            ],
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def profile_of(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Make a fresh profile of a person, options as of Playwright's ``new_context``.
+
+    A script's uncaught error in any of its tabs fails the test.
+    """
+    made, errors = [], []
+
+    def make(**options: Any) -> Any:
+        made.append(chromium.new_context(**options))
+        made[-1].set_default_timeout(10_000)
+        made[-1].on("weberror", lambda error: errors.append(str(error.error)))
+        return made[-1]
+
+    yield make
+    for context in made:
+        context.close()
+    assert errors == []
+
+
+Answer = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class RealSite:
+    """A site behind clickmw, all of it real; what became of its visitors is read from the views.
+
+    A test puts its pages into ``pages``: path → a page with headers, or a WSGI application. All
+    other paths are plain pages that a result may lead to.
+    """
+
+    address = ""
+
+    def __init__(self, blank_database: Path) -> None:
+        self._blank = blank_database
+
+    def start(self, folder: Path, **settings: Any) -> None:
+        """Begin anew, with nothing known; *settings* as of :class:`ClickMW`."""
+        self.stop()
+        folder.mkdir(exist_ok=True)
+        self.database = folder / "clicks.db"
+        if not self.database.exists():
+            shutil.copy(self._blank, self.database)
+        self.pages: dict[str, Answer | tuple[str, dict[str, str]]] = {}
+        self.asked: list[str] = []
+        settings = {"secret": SECRET, "store": f"sqlite:///{self.database}", **settings}
+        self.clicks = ClickMW(self._host, journal=str(folder / "journal"), **settings)
+
+    def stop(self) -> None:
+        """Let go of journal and database."""
+        if hasattr(self, "clicks"):
+            self.clicks.door.worker.close()
+            self.clicks.door.store.close()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        self.asked.append(environ["PATH_INFO"])
+        return self.clicks(environ, start_response)
+
+    def _host(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        page = self.pages.get(environ["PATH_INFO"], ("<!doctype html><title>A result</title>", {}))
+        if not isinstance(page, tuple):
+            return page(environ, start_response)
+        headers = {"Content-Type": "text/html; charset=utf-8", **page[1]}
+        start_response("200 OK", list(headers.items()))
+        return [page[0].encode()]
+
+    def rows(self, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
+        """Return what *view* has in its *columns*, in the order of the events; SQL in both."""
+        self.clicks.door.worker.catch_up(5.0)
+        order = {"searches": "received_ms", "impressions": "received_at, module_code, position"}
+        order_by = order.get(view.split()[0], "event_id")
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
+            return database.execute(f"SELECT {columns} FROM {view} ORDER BY {order_by}").fetchall()
+
+    def wait(
+        self, view: str, columns: str = "*", count: int = 1, seconds: float = 5.0
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of *view* as soon as there are *count*, else those after *seconds*."""
+        until = time.monotonic() + seconds
+        while len(rows := self.rows(view, columns)) < count and time.monotonic() < until:
+            time.sleep(0.02)
+        return rows
+
+
+@pytest.fixture(scope="module")
+def served_site(blank_database: Path) -> Iterator[RealSite]:
+    site = RealSite(blank_database)
+    with running(site, 0) as site.address:
+        yield site
+    site.stop()
+
+
+@pytest.fixture
+def real_site(served_site: RealSite, tmp_path: Path) -> RealSite:
+    """A site that nobody has visited yet; see :class:`RealSite`."""
+    served_site.start(tmp_path)
+    return served_site
+
+
+# -- days of events --------------------------------------------------------------------------------
+
+_QUERIES = ("tax form", "passport", "pass", "park", "ranger jobs")
+
+
+@pytest.fixture(scope="session")
+def days_of_events() -> Callable[..., list[Event]]:
+    """Return a function of seed, first millisecond, days and visits a day, which makes their events."""
+    return _days_of_events
+
+
+def _days_of_events(seed: int, first_ms: int, days: int, per_day: int = 40) -> list[Event]:
+    """Return the events of some visitors who search, click, come back, rate and buy."""
+    chance = random.Random(seed)
+    events: list[Event] = []
+    for number in range(days * per_day):
+        now = first_ms + chance.randrange(days * 86_400_000)
+        visitor = f"{(now // 86_400_000) * 1000 + chance.randrange(4):016x}"
+        events += _visit(chance, now, visitor, number)
+    return events
+
+
+def _visit(chance: random.Random, now: int, visitor: str, number: int) -> list[Event]:
+    query, page = chance.choice(_QUERIES), new_query_id(now)
+    shown = tuple(
+        Shown(f"https://example.org/{chance.randrange(9)}", at, "WEB") for at in (1, 2, 3)
+    )
+    who = {"visitor": visitor, "robot": "bot" if number % 17 == 0 else ""}
+    who["drop_reason"] = "robot" if who["robot"] else ""
+    site = chance.choice(("a", "b"))
+    shared = int(number % 7 == 0)
+    events: list[Event] = [Search(now, site, page, query, shown, 3, shared=shared, **who)]
+    view = new_query_id(now + 1) if shared else ""
+    if shared:
+        events.append(View(now + 100, site, page, view, **who))
+    for again in range(chance.randrange(4)):
+        one = chance.choice(shown)
+        at = now + 2000 + again * chance.choice((1000, 40 * 60_000))
+        clicked = Click(at, site, one.url, one.position, "WEB", page, view_id=view, **who)
+        events.append(clicked)
+        events.append(
+            Return(at + 9000, site, page, view, one.url, "", one.position, "WEB", 9.0, **who)
+        )
+    events.append(Seen(now + 1500, site, page, view, (("WEB", 1), ("WEB", 2)), **who))
+    events.append(Feedback(now + 3000, site, chance.randrange(11), query_id=page, **who))
+    if number % 5 == 0:
+        key = f"{chance.randrange(3):016x}"
+        events += [
+            Search(now + 5000, site, new_query_id(now + 5000), query + " 2", shown, 3, **who),
+            Search(now + 9000, site, new_query_id(now + 9000), query + " 2", shown, 3, 10, **who),
+            Answered(now, site, "why?", "so", 1, page, **who),
+            Click(now, site, shown[0].url, kind="ad", source="vtex", query=query, dedupe_key=key, **who),
+            Impression(now, site, "ad_impression", shown[:2], query, source="vtex", dedupe_key=key, **who),
+            Impression(now + 900, site, "ad_impression", shown[:2], source="vtex", dedupe_key=key, **who),
+            Impression(now, site, "related", (Shown("", 1, "", "", "more"),), query, source="s", **who),
+            Conversion(now, site, f"order {number}", 9.5, "EUR", dedupe_key=key, source="vtex", **who),
+        ]  # fmt: skip
+    return events

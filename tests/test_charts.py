@@ -55,3 +55,11 @@ def test_bars_are_relative_to_the_largest(values: list[float | None], widths: li
 def test_a_piece_of_line_that_touches_an_incomplete_day_is_incomplete() -> None:
     chart = draw_columns([Point("a", "a", 1, line=1, complete=False), Point("b", "b", 2, line=2)])
     assert [piece.complete for piece in chart.segments] == [False]
+
+
+def test_places_in_a_list_are_drawn_as_there_with_the_first_on_top() -> None:
+    points = [Point("a", "", None, line=1), Point("b", "", None, line=3)]
+    chart = draw_columns(points, height=100, ranks=True)
+    assert [(y, value) for y, value in chart.ticks] == [(0, 1), (25, 2), (50, 3), (75, 4), (100, 5)]
+    assert [y for _, y, _ in chart.dots] == [0, 50]
+    assert {column.whole.height for column in chart.columns} == {0}

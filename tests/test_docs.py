@@ -15,6 +15,8 @@ import pytest
 from webtest import TestApp
 
 from clickmw import ClickMW, compat, queries, wire
+from clickmw.catalog import PAGES as REPORT_PAGES
+from clickmw.catalog import PANELS
 from clickmw.cli import main
 from clickmw.counting import (
     IMPRESSION_WINDOW_MS,
@@ -24,7 +26,6 @@ from clickmw.counting import (
     decide_searches,
 )
 from clickmw.module_codes import MODULE_CODES
-from clickmw.panels import PANELS
 from clickmw.settings import Settings
 from clickmw.sites import Site
 from clickmw.stores import open_store
@@ -171,11 +172,12 @@ def test_the_command_page_has_every_command() -> None:
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_command_page_has_every_option_with_its_default(name: str) -> None:
     rows = [row for table in tables(section("reference/cli.md", name)) for row in table]
-    said = {names(row[0])[0]: row[1] for row in rows}
+    said = {name: row[1] for row in rows for name in names(row[0])}
     options = [each for each in COMMANDS[name].params if isinstance(each, click.Option)]
     assert sorted(said) == sorted(option.opts[0] for option in options)
     for option in options:
-        words = {"off"} if option.is_flag else {str(option.default), "all"}
+        default = option.to_info_dict()["default"]  # None where there is none
+        words = {"off"} if option.is_flag else {"" if default is None else str(default), "all"}
         assert said[option.opts[0]] in words, option.opts[0]
 
 
@@ -222,7 +224,7 @@ def test_every_route_of_the_page_answers(site: TestApp) -> None:
 
 def test_the_routes_page_has_every_panel(site: TestApp) -> None:
     said = [names(row[0])[0] for row in tables(section("reference/routes.md", "The report"))[0]]
-    assert sorted(said) == sorted([*PANELS, "overview", "definitions"])
+    assert sorted(said) == sorted([*PANELS, *REPORT_PAGES, "overview", "definitions"])
 
 
 def test_the_routes_page_has_every_field_of_health(site: TestApp) -> None:

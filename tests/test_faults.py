@@ -137,8 +137,6 @@ def test_what_a_killed_writer_was_told_is_kept_is_stored(
 
 APPLICATION = """
 import os
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from clickmw import ClickMW
 

@@ -21,7 +21,7 @@ from clickmw.errors import StoreError
 from clickmw.events import Click, Search, Shown, new_query_id
 from clickmw.recorder import now_ms
 from clickmw.rpc import CAPABILITIES_KEY, SUPPORTED, VERSION_KEY
-from clickmw.tools import MOST_ROWS, ROWS, SEARCHES_READ, TOOLS
+from clickmw.tools import BODY_MOST, MOST_ROWS, ROWS, SEARCHES_READ, TOOLS
 from clickmw.wire import BODY_LIMIT
 
 SITES = [
@@ -622,8 +622,16 @@ def test_health_tells_an_admin_more(site: TestApp) -> None:
     assert "received" in told(site, "api_request", "admin", path="health")
 
 
-def test_the_description_of_all_routes_can_be_read(site: TestApp) -> None:
-    assert told(site, "api_request", path="api/v1/schema")["openapi"].startswith("3.")
+def test_the_description_of_what_can_be_read_is_read_like_the_rest(site: TestApp) -> None:
+    described = told(site, "api_request", path="api/v1/schema")
+    assert described["openapi"].startswith("3.")
+    assert {"/api/v1/clicks", "/health", "/report/never-clicked.json"} <= {*described["paths"]}
+    assert "/report/never-clicked.csv" not in described["paths"]
+    assert len(json.dumps(described)) < BODY_MOST
+
+
+def test_panels_with_a_hyphen_are_read(site: TestApp) -> None:
+    assert told(site, "api_request", "admin", path="report/never-clicked.json")["panel"]
 
 
 @pytest.mark.parametrize(

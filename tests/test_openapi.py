@@ -17,11 +17,11 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from clickmw import ClickMW, __version__
 from clickmw.assets import TYPES, marked_name
+from clickmw.catalog import NAVIGATION, PAGES, PANELS
 from clickmw.compat import find_protocols
 from clickmw.openapi import Named, answer, make_document, parameter, record
-from clickmw.panels import PANELS
+from clickmw.owner import OWNED, TABS
 from clickmw.paths import Endpoint
-from clickmw.report import NAVIGATION
 from clickmw.routes import Routes
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -260,11 +260,12 @@ def test_no_two_apis_claim_the_same_path() -> None:
 
 
 def test_the_whole_report_is_documented() -> None:
-    names = {name or "overview" for name, _ in NAVIGATION} | set(PANELS)
+    names = {name or "overview" for name, _ in (*NAVIGATION, *TABS)} | {*PANELS, *PAGES}
     pages = {f"/report/{name}{form}" for name in names for form in ("", ".json", ".csv")}
 
     documented = {path for path, _, _ in OPERATIONS if path.startswith("/report/")}
-    assert documented == pages | {"/report/login", "/report/logout"}
+    forms = {path for path, method in OWNED.items() if method == "POST"}
+    assert documented == pages | {f"/report/{name}" for name in ("login", "logout", *forms)}
 
 
 @pytest.mark.parametrize("name", TYPES)

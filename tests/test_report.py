@@ -7,32 +7,46 @@ import io
 import json
 import random
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse
 
-from clickmw.errors import StoreError
-from clickmw.filters import BadFilter, named_period, read_question
+from clickmw.catalog import NAVIGATION, OVERVIEW_PANELS, PAGES, PANELS
+from clickmw.errors import BadFilter, StoreError
+from clickmw.facets import FACET_PANELS
+from clickmw.filters import COMPARISONS, Period, named_period, read_question
 from clickmw.login import ReportAccess
-from clickmw.metrics import METRICS, Figure, Measure, read_figures, share
-from clickmw.panels import PANELS
-from clickmw.report import HEADERS, NAVIGATION, Report
+from clickmw.metrics import METRICS, Figure, Measure, mean, read_figures, share
+from clickmw.report import HEADERS, Report
 from clickmw.sites import Key, Site, Sites
 from clickmw.stores.base import (
+    ChainRow,
     DayRow,
+    Dwell,
+    Explained,
+    FacetRow,
     Filter,
     LiveRow,
     ModuleRow,
+    NeighbourRow,
+    PlaceRow,
     PositionRow,
+    QueryDayRow,
     QueryRow,
+    ResultDayRow,
+    ResultQueryRow,
     ResultRow,
+    Sessions,
     Totals,
+    TrendRow,
 )
 from clickmw.wording import DASH, format_decimal, format_percent
 
@@ -54,6 +68,11 @@ class Settings:
     keys: tuple[Key, ...] = ()
     journal: Path = Path("unused")
     trusted_proxies: int = 0
+    keep_days: int = 395
+    visitor: str = "daily"
+    optout: str = "drop"
+    dedupe_window_s: int = 1_800
+    count_trust: frozenset[str] = frozenset(("signed", "session", "keyed", "anonymous"))
 
 
 @dataclass
@@ -66,6 +85,7 @@ class MemoryReader:
     position_rows: list[PositionRow] = field(default_factory=list)
     module_rows: list[ModuleRow] = field(default_factory=list)
     tail: list[LiveRow] = field(default_factory=list)
+    facets: Mapping[str, Sequence[FacetRow]] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     handles: list[str] = field(default_factory=lambda: ["default"])
     asked: list[Filter] = field(default_factory=list)
@@ -119,11 +139,96 @@ class MemoryReader:
     def modules(self, asked: Filter) -> list[ModuleRow]:
         return [r for r in self.module_rows if asked.module in {None, r.module_code}]
 
+    def facet(self, asked: Filter, name: str) -> list[FacetRow]:
+        return [row for row in self.facets.get(name, ()) if row.searches or row.clicks]
+
     def queries_without_clicks(self, asked: Filter, limit: int) -> list[QueryRow]:
         return [row for row in self.queries if not row.clicks and not row.searches_empty][:limit]
 
     def queries_without_results(self, asked: Filter, limit: int) -> list[QueryRow]:
         return [row for row in self.queries if row.searches_empty][:limit]
+
+    def queries_with_few_clicks(self, asked: Filter, limit: int, *, least: int) -> list[QueryRow]:
+        found = [row for row in self.queries if row.searches >= least and row.searches_clicked]
+        return sorted(found, key=lambda row: row.searches_clicked / row.searches)[:limit]
+
+    def queries_with_low_ctr(
+        self, asked: Filter, limit: int, *, least: int, below: int
+    ) -> list[QueryRow]:
+        known = [row for row in self.queries if row.searches + row.clicks >= max(least, 1)]
+        return [row for row in known if 100 * row.clicks < below * row.searches][:limit]
+
+    def queries_clicked_deep(
+        self, asked: Filter, limit: int, *, least: int, deeper: int
+    ) -> list[QueryRow]:
+        return [row for row in self.queries if (row.position_mean or 0) >= deeper][:limit]
+
+    def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
+        return [replace(row, clicks=0, position_mean=None) for row in self.results[:limit]]
+
+    def trending_queries(
+        self, asked: Filter, before: Filter, limit: int, *, least: int
+    ) -> list[TrendRow]:
+        return [TrendRow(row.query, None, row.searches, 3) for row in self.queries[:limit]]
+
+    def trending_results(
+        self, asked: Filter, before: Filter, limit: int, *, least: int
+    ) -> list[TrendRow]:
+        return [TrendRow(row.url, row.title, row.clicks, 3) for row in self.results[:limit]]
+
+    def query_days(self, asked: Filter, query: str) -> list[QueryDayRow]:
+        return [QueryDayRow(asked.last_day, 9, 4, 9, 1, 5, 80, 2.0)]
+
+    def query_dwell(self, asked: Filter, query: str, *, clicks: int) -> Dwell:
+        return Dwell(known=4, short=1, long=2, unknown=1, median_s=31.0)
+
+    def query_neighbours(
+        self, asked: Filter, query: str, *, searches: int, limit: int
+    ) -> tuple[list[NeighbourRow], list[NeighbourRow]]:
+        rows = [NeighbourRow(row.query, 3, 1, 3) for row in self.queries[:limit]]
+        return rows, rows
+
+    def explain_query(self, asked: Filter, query: str, *, searches: int) -> Explained:
+        row = self.queries[0] if self.queries else None
+        places = [
+            PlaceRow(each.url, each.title, self.code, place, each.impressions or 0, each.clicks)
+            for place, each in enumerate(self.results[:5], start=1)
+        ]
+        return Explained(row, searches if row else 0, places)
+
+    def result_queries(self, asked: Filter, url: str, limit: int) -> list[ResultQueryRow]:
+        rows = [ResultQueryRow(row.query, 5, 5, 1.4) for row in self.queries[:limit]]
+        return [*rows, ResultQueryRow(None, 2, 0, None)]
+
+    def result_days(self, asked: Filter, url: str) -> list[ResultDayRow]:
+        return [ResultDayRow(asked.last_day, 5, 40, 1.4)]
+
+    def result_positions(self, asked: Filter, url: str) -> list[PlaceRow]:
+        return [PlaceRow(row.url, row.title, self.code, 1, 0, 5) for row in self.results[:1]]
+
+    def sessions(self, asked: Filter, *, searches: int, limit: int) -> Sessions:
+        steps = [ChainRow(row.query, row.query, 3, 3, 1, 2) for row in self.queries[:limit]]
+        return Sessions(
+            first_day=asked.first_day,
+            last_day=asked.last_day,
+            sessions=20,
+            searches=40,
+            searches_alone=2,
+            by_searches=(10, 5, 3, 1, 1),
+            sessions_clicked=12,
+            refined=6,
+            last_unclicked=5,
+            searches_known_found=35,
+            abandoned=8,
+            answered=2,
+            first_click_s=(6.0, 40.0),
+            searches_timed=20,
+            chains=tuple(steps),
+        )
+
+    @property
+    def code(self) -> str:
+        return self.module_rows[0].module_code if self.module_rows else "BWEB"
 
     def live(self, limit: int) -> list[LiveRow]:
         return self.tail[:limit]
@@ -133,6 +238,23 @@ class MemoryReader:
 
     def close(self) -> None:
         self.closed += 1
+
+
+class Noting:
+    """A reader that notes the filters its reads are asked with, but for the filter bar's."""
+
+    def __init__(self, reader: MemoryReader) -> None:
+        self.reader = reader
+        self.filters: list[Filter] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.reader, name)
+
+        def read(*arguments: Any, **more: Any) -> Any:
+            self.filters += [each for each in arguments if isinstance(each, Filter)]
+            return found(*arguments, **more)
+
+        return read if callable(found) else found
 
 
 WORDS = [
@@ -279,6 +401,14 @@ def texts(soup: BeautifulSoup, selector: str) -> list[str]:
     return [" ".join(each.get_text(" ").split()) for each in soup.select(selector)]
 
 
+def named(name: str, suffix: str = "") -> str:
+    """Return the address of a page by its name, with what it has to be about."""
+    page = PAGES.get(name) or PANELS.get(name)
+    about = {"query": "?query=tax+form", "url": "?url=https%3A%2F%2Fwww.example.org%2Ftax-form%2F"}
+    return f"/{name}{suffix}{about.get(page.needs, '') if page else ''}"
+
+
+ALL_PAGES = [named(name) for name in ("", *PANELS, *PAGES, "definitions")]
 ROUTES = [
     "",
     "/",
@@ -288,7 +418,7 @@ ROUTES = [
     "/../x",
     *(
         f"/{name}{suffix}"
-        for name in (*PANELS, "overview", "definitions")
+        for name in (*PANELS, *PAGES, "overview", "definitions")
         for suffix in ("", ".json", ".csv")
     ),
 ]
@@ -312,12 +442,12 @@ def test_every_panel_of_the_navigation_exists() -> None:
     assert set(answers.values()) == {200}
 
 
-@pytest.mark.parametrize("name", [*PANELS, "definitions", "overview"])
+@pytest.mark.parametrize("name", [*PANELS, *PAGES, "definitions", "overview"])
 @pytest.mark.parametrize("path", ["page", "json", "csv"])
 def test_each_panel_has_a_page_and_two_files(name: str, path: str) -> None:
     suffix = "" if path == "page" else f".{path}"
     kinds = {"page": "text/html", "json": "application/json", "csv": "text/csv"}
-    answer = get(f"/{name}{suffix}")
+    answer = get(named(name, suffix))
     assert (answer.status_code, answer.mimetype) == (200, kinds[path])
 
 
@@ -330,7 +460,7 @@ def test_the_page_and_its_files_have_the_same_rows(name: str) -> None:
 
 def test_the_bundle_has_every_panel_and_the_definitions() -> None:
     bundle = get("/overview.json").json
-    assert {*PANELS, "metrics", "definitions", "health", "period"} <= bundle.keys()
+    assert {*OVERVIEW_PANELS, "metrics", "definitions", "health", "period"} <= bundle.keys()
 
 
 def test_a_rate_in_json_has_value_interval_and_parts() -> None:
@@ -373,8 +503,12 @@ def test_charts_have_a_title_a_description_and_a_table() -> None:
 
 
 def test_position_curves_never_mix_modules() -> None:
-    captions = texts(page("/positions"), "figcaption b code")
-    assert captions == ["BWEB", "BOOS"]
+    captions = texts(page("/positions"), "figcaption")
+    assert [code for code in ("BWEB", "BOOS") if any(code in each for each in captions)] == [
+        "BWEB",
+        "BOOS",
+    ]
+    assert not [each for each in captions if "BWEB" in each and "BOOS" in each]
 
 
 def test_module_codes_have_names_from_the_list_and_from_the_site() -> None:
@@ -389,10 +523,15 @@ def test_sorting_puts_unknown_values_last() -> None:
     assert [row["module_code"] for row in rows] == ["BOOS", "BWEB", "XYZ"]
 
 
-def test_only_web_addresses_become_links() -> None:
-    links = page("/live").select("td.result a")
-    assert {link["href"] for link in links} == {"https://www.example.org/tax-form/"}
-    assert {" ".join(link["rel"]) for link in links} == {"noreferrer noopener"}
+def test_queries_and_results_lead_to_all_that_is_known_of_them() -> None:
+    soup = page("/live?module=BWEB&period=7d")
+    assert soup.select_one("td.query a")["href"] == (
+        "/_clicks/report/query?period=7d&module=BWEB&query=tax+form"
+    )
+    assert soup.select_one("td.result a")["href"] == (
+        "/_clicks/report/result?period=7d&module=BWEB"
+        "&url=https%3A%2F%2Fwww.example.org%2Ftax-form%2F"
+    )
 
 
 def test_the_live_page_shows_verdicts() -> None:
@@ -433,14 +572,14 @@ def test_more_rows_are_one_link_away() -> None:
 
 
 def test_no_page_shows_a_visitor() -> None:
-    pages = [get(f"/{name}").text for name, _ in NAVIGATION]
+    pages = [get(path).text for path in ALL_PAGES]
     assert not re.search(r"\b[0-9a-f]{16,}\b", " ".join(pages))
 
 
 def test_pages_have_no_inline_style_or_script() -> None:
-    for name, _ in NAVIGATION:
-        soup = page(f"/{name}")
-        assert not soup.select("style, script, [style]")
+    for path in ALL_PAGES:
+        soup = page(path)
+        assert not soup.select("style, script:not([src]), [style]")
         assert not [
             tag for tag in soup.find_all(True) if any(a.startswith("on") for a in tag.attrs)
         ]
@@ -512,6 +651,40 @@ def test_a_change_within_the_intervals_is_not_called_better() -> None:
     assert (unclear.direction, clear.direction) == ("", "better")
 
 
+def test_a_change_without_an_interval_is_not_called_better() -> None:
+    assert figure("mrr_clicks", mean(90, 100), mean(50, 100)).direction == ""
+
+
+def test_a_change_carries_its_interval() -> None:
+    change = get("/overview.json?period=7d").json["metrics"]["searches"]
+    assert change["change_low"] < change["change"] < change["change_high"]
+
+
+def test_a_change_whose_interval_covers_zero_may_be_chance() -> None:
+    reader = realistic()
+    reader.days = [
+        replace(row, searches_clicked=row.searches // 2 + (5 if row.day.day > 21 else 0))
+        for row in reader.days
+    ]
+    deltas = texts(page("/?period=7d", make_report(reader)), ".delta")
+    assert "may be chance" in deltas[1]
+
+
+def test_scores_have_a_mean_with_its_interval_and_the_number_of_them() -> None:
+    totals = Totals(ratings=10, score_sum=70, score_square_sum=530)
+    found = next(each for each in read_figures(totals, None) if each.metric.unit == "score").now
+    assert (found.value, found.denominator) == (7.0, 10)
+    assert found.low == pytest.approx(7 - 2.262 * (40 / 9 / 10) ** 0.5, abs=0.01)
+    assert found.high is not None
+    assert found.high <= 10
+
+
+def test_a_rate_of_what_is_not_kept_is_unknown() -> None:
+    totals = Totals(searches=5, clicks=3, impressions=None)
+    values = {each.metric.name: each.now.value for each in read_figures(totals, None)}
+    assert (values["item_ctr"], values["impressions"]) == (None, None)
+
+
 def test_fewer_searches_without_results_are_better() -> None:
     assert figure("no_result_rate", share(50, 1000), share(200, 1000)).direction == "better"
 
@@ -546,6 +719,9 @@ def test_all_metrics_follow_from_the_totals() -> None:
         position_sum=10,
         click_reciprocal_sum=2.5,
         impressions=60,
+        ratings=5,
+        score_sum=40,
+        score_square_sum=330,
     )
     values = {each.metric.name: each.now.value for each in read_figures(totals, Totals())}
     assert values == {
@@ -561,6 +737,7 @@ def test_all_metrics_follow_from_the_totals() -> None:
         "answered_no_click_rate": 0.5,
         "mrr_clicks": 0.5,
         "mrr_searches": 0.3,
+        "satisfaction": 8.0,
     }
 
 
@@ -591,6 +768,93 @@ def test_the_previous_period_is_as_long_and_ends_the_day_before() -> None:
     get("/?period=7d", make_report(reader))
     before = reader.asked[1]
     assert (before.first_day, before.last_day) == (date(2026, 6, 15), date(2026, 6, 21))
+
+
+@pytest.mark.parametrize(
+    ("query", "first_day", "last_day"),
+    [
+        ("period=7d", "2026-06-15", "2026-06-21"),
+        ("period=7d&compare=previous", "2026-06-15", "2026-06-21"),
+        ("period=28d&compare=weekday", "2026-05-04", "2026-05-31"),
+        ("period=90d&compare=weekday", "2025-12-30", "2026-03-29"),
+        ("period=month&compare=year", "2025-06-01", "2025-06-28"),
+        ("from=2024-02-29&to=2024-02-29&compare=year", "2023-02-28", "2023-02-28"),
+        ("from=2025-01-01&to=2026-06-01&compare=year", "2023-01-01", "2024-06-01"),
+    ],
+)
+def test_the_days_compared_with_are_read_from_the_url(
+    query: str, first_day: str, last_day: str
+) -> None:
+    reader = realistic()
+    found = get(f"/overview.json?{query}", make_report(reader)).json["previous_period"]
+    assert found == {"first_day": first_day, "last_day": last_day}
+    assert (str(reader.asked[1].first_day), str(reader.asked[1].last_day)) == (first_day, last_day)
+
+
+@pytest.mark.parametrize("comparison", [*COMPARISONS])
+@given(days=st.integers(1, 732), back=st.integers(0, 5000))
+def test_days_compared_with_lie_before_and_fall_on_the_weekdays_they_should(
+    comparison: str, days: int, back: int
+) -> None:
+    last_day = TODAY - timedelta(days=back)
+    period = Period(last_day - timedelta(days=days - 1), last_day)
+    found = period.compared(comparison)
+    if found is None:
+        assert comparison == "none"
+        return
+    assert found.last_day < period.first_day
+    assert abs(found.days - period.days) <= (2 if comparison == "year" else 0)
+    if comparison == "weekday":
+        assert found.first_day.weekday() == period.first_day.weekday()
+
+
+def test_without_a_comparison_nothing_is_compared() -> None:
+    reader = realistic()
+    report = make_report(reader)
+    soup = page("/?period=7d&compare=none", report)
+    assert (soup.select(".delta"), soup.select(".ghost")) == ([], [])
+    bundle = get("/overview.json?compare=none", report).json
+    assert bundle["previous_period"] is None
+    assert bundle["metrics"]["searches"]["change"] is None
+
+
+def test_links_and_forms_keep_the_comparison() -> None:
+    soup = page("/queries?compare=year&module=BWEB")
+    inside = [a["href"] for a in soup.select("nav.tabs a, .presets a, .steps a, .chip a, tbody a")]
+    assert [href for href in inside if "compare=year" not in href] == []
+    forms = soup.select("form[method=get]")
+    assert all(form.select_one("[name=compare][value=year]") for form in forms)
+
+
+def test_the_days_compared_with_are_a_thin_line() -> None:
+    chart = page("/?period=7d").select_one(".chart.days")
+    assert len(chart.select(".ghost")) == 6
+    assert "15 Jun 2026" in chart.select_one(".column title").string
+
+
+@pytest.mark.parametrize(
+    ("day", "last_month"),
+    [("2026-06-28", ("2026-05-01", "2026-05-31")), ("2026-03-01", ("2026-02-01", "2026-02-28"))],
+)
+def test_months_are_calendar_months(day: str, last_month: tuple[str, str]) -> None:
+    today = date.fromisoformat(day)
+    assert named_period("month", today)[:2] == (today.replace(day=1), today)
+    assert tuple(map(str, named_period("last-month", today)[:2])) == last_month
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("?from=2026-03-28&to=2026-03-30", "29 Mar 2026 has 23 hours"),
+        ("?from=2025-10-26&to=2025-10-26", "26 Oct 2025 has 25 hours"),
+    ],
+)
+def test_days_that_have_not_24_hours_are_explained(query: str, sentence: str) -> None:
+    assert sentence in page(f"/days{query}", make_report(realistic(days=400))).get_text()
+
+
+def test_most_days_have_24_hours() -> None:
+    assert "hours:" not in page("/?period=7d").select_one(".period").get_text()
 
 
 def test_the_period_before_and_after_are_links() -> None:
@@ -635,6 +899,7 @@ def test_the_next_period_keeps_its_length_at_today() -> None:
         ("module=%00", "plain text"),
         ("sort=count;DROP", "sort is the name"),
         ("sort=visitor", "sort is one of"),
+        ("compare=decade", "compare is one of"),
     ],
 )
 def test_a_bad_value_gives_400_with_a_sentence(query: str, sentence: str) -> None:
@@ -666,6 +931,119 @@ def test_filters_reach_the_store() -> None:
         "mobile",
         True,
     )
+
+
+FACETED = {
+    name: [
+        FacetRow(value, 60, 30, 60, 3, 40, 500, 1.5),
+        FacetRow("", 40, 10, 40, 1, 12, 300, None),
+    ]
+    for name, value in {
+        "device": "mobile",
+        "language": "de",
+        "profile": "docs",
+        "source": "page",
+        "trust": "signed",
+    }.items()
+}
+
+
+def test_the_filter_bar_offers_the_values_that_exist() -> None:
+    reader = realistic()
+    reader.facets = FACETED
+    form = page("/queries?period=7d&language=fr", make_report(reader)).select_one(".filters form")
+    offered = {
+        select["name"]: [option["value"] for option in select.select("option")]
+        for select in form.select("select")
+    }
+    assert offered == {
+        "module": ["", "BWEB", "BOOS", "XYZ"],
+        "device": ["", "mobile"],
+        "language": ["", "de", "fr"],
+        "profile": ["", "docs"],
+        "source": ["", "page"],
+        "trust": ["", "signed"],
+    }
+    assert form.select_one("option[selected]")["value"] == "fr"
+    hidden = {field["name"]: field["value"] for field in form.select("[type=hidden]")}
+    assert hidden == {"period": "7d"}
+
+
+def test_a_value_of_a_facet_narrows_the_report_to_itself() -> None:
+    reader = realistic()
+    reader.facets = FACETED
+    soup = page("/devices?period=7d", make_report(reader))
+    assert soup.select_one("tbody a")["href"] == "/_clicks/report/?period=7d&device=mobile"
+    assert texts(soup, "tbody .none") == ["not stated"]
+
+
+def test_the_shares_of_a_facet_are_of_all_its_searches() -> None:
+    reader = realistic()
+    reader.facets = FACETED
+    rows = get("/languages.json", make_report(reader)).json["rows"]
+    assert [row["share_of_searches"]["value"] for row in rows] == [0.6, 0.4]
+
+
+def test_the_breakdown_has_all_facets() -> None:
+    assert len(page("/breakdown").select("main .card")) == len(FACET_PANELS) == 5
+
+
+NARROWED = {
+    "module": "BWEB",
+    "device": "mobile",
+    "language": "de",
+    "profile": "docs",
+    "source": "page",
+    "trust": "signed",
+    "q": "tax",
+    "robots": "1",
+}
+
+
+@pytest.mark.parametrize("facet", [*NARROWED])
+@pytest.mark.parametrize("name", [*PANELS])
+def test_a_panel_is_narrowed_or_says_that_it_is_not(name: str, facet: str) -> None:
+    reader, panel = realistic(), PANELS[name]
+    noted = Noting(reader)
+    address = named(name, ".json")
+    query = f"{'&' if '?' in address else '?'}{facet}={NARROWED[facet]}"
+    answer = get(address + query, make_report(noted)).json
+    if facet in panel.ignored([facet]):
+        assert answer["ignored_filters"] == {name: [facet]}
+        return
+    assert answer["ignored_filters"] == {}
+    if name == "live":  # its tail is narrowed in the report itself
+        return
+    field_name = "text" if facet == "q" else facet
+    value = True if facet == "robots" else NARROWED[facet]
+    assert value in {getattr(asked, field_name) for asked in noted.filters}
+
+
+def test_what_a_filter_does_not_narrow_says_so_on_its_page() -> None:
+    note = page("/excluded?device=mobile").select_one(".card .told").get_text()
+    assert note == "Not narrowed by device; here only site can do that."
+    assert not page("/excluded?site=default").select(".card .told")
+
+
+def test_a_number_that_is_not_kept_under_a_filter_is_a_dash_with_its_reason() -> None:
+    reader = realistic()
+    reader.results = [replace(row, impressions=None) for row in reader.results]
+    soup = page("/results?device=mobile&language=de", make_report(reader))
+    assert texts(soup, ".card .told") == ["– for Impressions, CTR: not kept by device, language."]
+    assert texts(soup, "tbody tr:first-child td")[1:3] == [DASH, DASH]
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("?module=BWEB", "A search belongs to no module"),
+        ("?robots=1", "numbers of robots alone"),
+        ("?q=tax", "Impressions are not kept by the text"),
+    ],
+)
+def test_a_filter_says_what_its_numbers_do_not(query: str, sentence: str) -> None:
+    assert sentence in page(f"/{query}").select_one(".narrow-by").get_text()
+    assert any(sentence in note for note in get(f"/days.json{query}").json["notes"])
 
 
 def test_several_sites_get_a_selector() -> None:
@@ -736,7 +1114,7 @@ def broken() -> Any:
 
 def test_a_broken_store_is_503_with_the_reason() -> None:
     soup = page("/", make_report(open_reader=broken), status=503)
-    assert "the disk is away" in soup.get_text()
+    assert "The disk is away" in soup.get_text()
 
 
 def test_a_broken_store_says_so_in_json() -> None:
@@ -792,9 +1170,10 @@ def hostile(text: str) -> MemoryReader:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text_on_every_page(text: str) -> None:
     report = make_report(hostile(text))
-    for name, _ in NAVIGATION:
-        soup = page(f"/{name}", report)
-        assert not soup.select("#xss, img, script, style, [onload], [onerror], [onmouseover]")
+    for path in ALL_PAGES:
+        soup = page(path, report)
+        assert not soup.select("#xss, img, style, [onload], [onerror], [onmouseover]")
+        assert [script["src"] for script in soup.select("script")] == ["/_clicks/report.js"]
         for link in soup.select("a[href]"):
             assert link["href"].startswith(("/_clicks/report", "http://", "https://", "#main"))
 
@@ -901,3 +1280,17 @@ def test_links_carry_the_place_where_the_app_is_mounted() -> None:
     soup = BeautifulSoup(answer.text, "html.parser")
     assert soup.select_one("link[rel=stylesheet]")["href"] == "/app/_clicks/report.css"
     assert all(a["href"].startswith("/app/_clicks/report/") for a in soup.select("nav a"))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", "overview.json"),
+        ("/queries?period=7d&sort=-clicks", "queries.json?period=7d&sort=-clicks"),
+        ("/low-ctr?below_percent=30", "low-ctr.json?below_percent=30"),
+    ],
+)
+def test_the_foot_of_a_page_leads_to_its_own_numbers(path: str, expected: str) -> None:
+    link = page(path, make_report()).select_one("footer .note a:-soup-contains('JSON')")
+    assert link is not None
+    assert str(link["href"]).endswith(f"/report/{expected}")
