@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
-.PHONY: setup demo snippet test long lint types check bench dist clean
+.PHONY: setup demo snippet test wide long lint types docs check bench dist clean
 
 setup: $(READY)
 
@@ -25,6 +25,10 @@ snippet:
 	cd .conformance/snippet && node ../../static/source/build.mjs
 
 test: $(READY)
+	$(BIN)/python -m pytest -m "not long and not wide" $(ARGS)
+
+# Also every page in a browser, every server, every framework: what a change must pass.
+wide: $(READY)
 	$(BIN)/python -m pytest -m "not long" $(ARGS)
 
 # Kill loops, large property tests: minutes, not seconds.
@@ -38,7 +42,11 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-check: test lint types
+# The documentation as a site, in build/site; a warning is an error.
+docs: $(READY)
+	$(BIN)/mkdocs build --quiet --strict
+
+check: wide lint types docs
 
 $(BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,bench]"
