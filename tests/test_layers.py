@@ -51,6 +51,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "problems curves facets query_page result_panels session_panels setting_up",
     ),
     ("catalog of the report", "catalog owner"),
+    ("what the report is asked", "scenes"),
+    ("what the report shows", "showing"),
     ("tools", "tools"),
     ("stations", "rewrite redirect beacon endpoints health mcp report compat.*"),
     ("map", "routes"),
