@@ -326,10 +326,17 @@ def test_every_chart_of_the_places_has_a_title_and_a_table(site: TestApp) -> Non
         assert card.select(f"table.rows-{name} tbody tr")
 
 
-def test_programs_are_told_that_a_ratio_is_a_measure(site: TestApp) -> None:
+def test_a_card_without_a_chart_has_no_empty_half(site: TestApp) -> None:
+    card = site.get("/_clicks/report/places?q=tax").html.select_one(".card-modules")
+    assert card is not None
+    assert card.select("table.rows-modules tbody tr")
+    assert not card.select(".pair, svg.plot")
+
+
+def test_programs_are_told_that_a_ratio_is_a_rate(site: TestApp) -> None:
     schemas = site.get("/_clicks/api/v1/schema").json["components"]["schemas"]
     cells = schemas["ModulesRow"]["properties"]
-    assert cells["coec"] == cells["item_ctr"] == {"$ref": "#/components/schemas/Measure"}
+    assert cells["coec"] == cells["item_ctr"] == {"$ref": "#/components/schemas/Rate"}
 
 
 def test_under_a_text_there_is_no_ctr_and_no_ratio(site: TestApp) -> None:

@@ -351,7 +351,7 @@ def test_the_command_line_has_the_sites_settings(folder: Path, site: ModuleType)
 
 @pytest.mark.parametrize(
     ("page", "heading"),
-    [("README.md", "Django"), ("docs/howto/django.md", "1. Four lines in the settings")],
+    [("README.md", "Django"), ("docs/howto/django.md", "1. Three lines in the settings")],
 )
 def test_the_lines_that_people_paste_are_right(site: ModuleType, page: str, heading: str) -> None:
     from django.conf import settings
@@ -388,6 +388,7 @@ def test_every_click_through_a_real_server_is_a_row(server: str, tmp_path: Path)
     first, *more = [word.format(port=port) for word in SERVERS[server]]
     command = [sys.executable, *(["-m", first] if first.isalpha() else [first]), *more]
     environ = {**os.environ, "SITE_FOLDER": str(tmp_path), "PYTHONPATH": str(EXAMPLE.parent)}
+    environ["CLICKMW_REDIRECT_RATE"] = "0"  # a hundred clicks come from one address
     with open(tmp_path / "log.txt", "wb") as log:
         process = subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=log, stderr=log)
     try:
@@ -402,8 +403,7 @@ def test_every_click_through_a_real_server_is_a_row(server: str, tmp_path: Path)
     subprocess.run(drain, env=environ, cwd=tmp_path, check=True, timeout=60, capture_output=True)
     with closing(sqlite3.connect(tmp_path / "clicks.db")) as database:
         found = database.execute("SELECT count(*), sum(counted) FROM clicks").fetchall()
-    # Five a minute of one link and address; what is above that is answered and tallied.
-    assert found == [(10, 2)]
+    assert found == [(100, 2)]
 
 
 def _ask(port: int, path: str, patience_s: float = 0.0) -> tuple[int, str]:
