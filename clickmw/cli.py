@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration, 3 the store c
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -29,6 +30,7 @@ from clickmw.console import (
     as_json,
     drain_once,
     first_drain,
+    known_site,
     nothing_here,
     say,
     show,
@@ -36,6 +38,9 @@ from clickmw.console import (
     until_interrupted,
 )
 from clickmw.errors import BadFilter, StoreError
+
+PORT = click.IntRange(0, 65535)
+COUNT = click.IntRange(0)
 
 
 @click.command(
@@ -73,9 +78,13 @@ for command in (*UPKEEP, *FILES, *KEYS):
 
 @main.command()
 @click.option(
-    "--port", default=8765, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
+    "--port",
+    type=PORT,
+    default=8765,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
 )
-@click.option("--visits", default=2000, show_default=True, help="Simulated visitors.")
+@click.option("--visits", type=COUNT, default=2000, show_default=True, help="Simulated visitors.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same visitors.")
 @click.option("--once", is_flag=True, help="End after the visits, with the report.")
 @as_json
@@ -91,7 +100,7 @@ def demo(port: int, visits: int, seed: int, once: bool, as_json: bool) -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8766, show_default=True)
+@click.option("--port", type=PORT, default=8766, show_default=True)
 @click.pass_obj
 def serve(install: Install, host: str, port: int) -> None:
     """Run clickmw alone: redirects, report, health and click APIs for sites that are not Python.
@@ -104,7 +113,11 @@ def serve(install: Install, host: str, port: int) -> None:
     settings = install.settings(needs_secret=True)
     application = ClickMW(nothing_here, native_paths=True, **install.given)
     click.echo(f"clickmw {__version__}: http://{host}:{port}{settings.prefix}/report/")
-    serve_forever(application, host, port)
+    try:
+        serve_forever(application, host, port)
+    except OSError as error:
+        say(f"cannot listen at {host}:{port}: {error.strerror}. Choose with --host and --port")
+        sys.exit(PROBLEM)
 
 
 @main.command()
@@ -139,7 +152,13 @@ def _moved(count: int | None) -> str:
 
 
 @main.command()
-@click.option("--days", default=28, show_default=True, help="How many days, today included.")
+@click.option(
+    "--days",
+    type=click.IntRange(1),
+    default=28,
+    show_default=True,
+    help="How many days, today included.",
+)
 @click.option("--site", help="One site's handle; all sites without it.")
 @click.option("--module", help="Only the clicks and impressions of this module.")
 @click.option("--device", help="Only desktop, mobile, tablet or other.")
@@ -149,7 +168,7 @@ def _moved(count: int | None) -> str:
 @click.option("--trust", help="Only signed, session, keyed or anonymous.")
 @click.option("--query", "q", help="Only queries that contain this.")
 @click.option("--robots", is_flag=True, help="Robots instead of people.")
-@click.option("--top", default=10, show_default=True, help="Rows of each list.")
+@click.option("--top", type=COUNT, default=10, show_default=True, help="Rows of each list.")
 @as_json
 @click.pass_obj
 def report(
@@ -171,7 +190,7 @@ def report(
 
     door = install.caught_up()
     today = door.routes.today(site)
-    first_day = today - timedelta(days=max(days, 1) - 1)
+    first_day = today - timedelta(days=days - 1)
     given = {**facets, "site": site, "robots": "1" if robots else "", "from": str(first_day)}
     try:
         asked = read_question({k: [v] for k, v in given.items() if v}, today=today).asked
@@ -179,6 +198,7 @@ def report(
         raise click.UsageError(str(error)) from error
     reader = door.routes.open_reader()
     try:
+        known_site(door.settings, reader, site)
         facts = report_facts(reader, asked, top, today=today)
     finally:
         reader.close()
@@ -244,6 +264,8 @@ def snippet(install: Install, origin: str, as_json: bool) -> None:
     """
     from clickmw.assets import SCRIPTS, script_tag
 
+    if origin and not re.match("https?://[^/]", origin):
+        raise click.UsageError("--origin begins with https:// or http://")
     origin = origin.rstrip("/")
     folder = origin + install.settings().prefix
     tags = {name: script_tag(name, folder) for name in SCRIPTS}
@@ -266,7 +288,7 @@ _NEEDED_FOR = {
 
 @main.command()
 @click.argument("url")
-@click.option("--visits", default=200, show_default=True)
+@click.option("--visits", type=COUNT, default=200, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @as_json
 def simulate(url: str, visits: int, seed: int, as_json: bool) -> None:

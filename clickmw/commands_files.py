@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import click
 
-from clickmw.console import Install, as_json, journal_alone, progress, say, show
+from clickmw.console import Install, as_json, journal_alone, known_site, progress, say, show
 from clickmw.middleware import store_of
 from clickmw.stores.base import Extract
 from clickmw.tables import safe_text
@@ -64,8 +64,11 @@ def export(
     """
     if form == "csv" and table is None:
         raise click.UsageError("CSV has one table a file: name it with --table")
+    if first_day and last_day and first_day > last_day:
+        raise click.UsageError("--from is later than --to")
     door = install.caught_up()
-    door.store.reader().close()
+    with closing(door.store.reader()) as reader:
+        known_site(door.settings, reader, site)
     first = first_day.date() if first_day else date.min
     last = last_day.date() if last_day else date.max
     asked = [
@@ -125,7 +128,12 @@ def _told(tell: Any, count: int) -> None:
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True),
+)
 @click.option(
     "--format", "form", type=click.Choice(["jsonl", "combined"]), default="jsonl", show_default=True
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,8 @@ def erase(
 
     if sum(each is not None for each in (query, url, visitor)) != 1 or (day and not visitor):
         raise click.UsageError("give one of --query, --url and --visitor (--day with the last one)")
+    if visitor is not None and not re.fullmatch("[0-9a-fA-F]{16}", visitor):
+        raise click.UsageError("a visitor is 16 hex digits, as the views have it")
     wanted = Erasure(query=query, url=url, visitor=visitor, day=_date(day))
     if not yes:
         click.confirm(f"Erase {query or url or visitor} for good?", abort=True, err=True)
@@ -152,8 +156,15 @@ def erase(
     with journal_alone(settings), progress("erasing") as tell:
         counts = erase_everywhere(settings, wanted, tell)
     rows = sum(count for kind, count in counts.items() if kind != "elsewhere")
-    found = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
-    show({"rows": rows, "by_kind": counts}, found or "nothing was found", as_json)
+    show({"rows": rows, "by_kind": counts}, _receipt(counts), as_json)
+
+
+def _receipt(counts: Mapping[str, int]) -> str:
+    gone = [f"{count:,} {kind}" for kind, count in counts.items() if count and kind != "elsewhere"]
+    text = f"erased: {', '.join(gone)}" if gone else "nothing was found"
+    if elsewhere := counts.get("elsewhere"):
+        text += f"\n{elsewhere:,} other texts contain the words and are still there"
+    return text
 
 
 def _date(moment: datetime | None) -> date | None:

@@ -23,7 +23,7 @@ from clickmw.errors import ClickMWError, SettingsError, StoreError
 from clickmw.middleware import Door, store_of
 from clickmw.routes import drain_of
 from clickmw.settings import Settings
-from clickmw.stores.base import Tell
+from clickmw.stores.base import Reader, Tell
 
 USAGE, UNREACHABLE, PROBLEM = 2, 3, 1
 CATCH_UP_S = 5.0  #: how long a command may wait for what lies in the journal
@@ -144,6 +144,13 @@ def until_interrupted() -> Iterator[None]:
         click.echo("stopped", err=True)
 
 
+def known_site(settings: Settings, reader: Reader, handle: str | None) -> None:
+    """Refuse a *handle* that neither the store nor the settings know: its numbers would be zeros."""
+    known = sorted({*reader.sites(), *(site.handle for site in settings.sites.all)})
+    if handle is not None and handle not in known:
+        raise click.UsageError(f"no site is called {handle!r}; there is {', '.join(known)}")
+
+
 # --- draining from a process of its own ----------------------------------------------------------
 
 
@@ -178,13 +185,15 @@ def journal_alone(settings: Settings) -> Iterator[None]:
 
 
 def drain_once(drain: Drain) -> int | None:
-    """Drain; trouble with the store is waited out, for half a minute at most."""
+    """Drain; trouble with the store is waited out, for eight seconds at most."""
+    said = ""
     for attempt in range(6):
         try:
             return drain.run_once()
         except StoreError as error:
             if attempt == 5:
                 raise
-            say(str(error))
+            if said != (said := str(error)):
+                say(f"{said} (trying again for some seconds)")
             time.sleep(2**attempt / 4)
     return None

@@ -397,6 +397,8 @@ class Worker:
         """At a normal exit: tallies to disk, two seconds of draining at most."""
         if pid != os.getpid():
             return
+        if self._stopped and not self.drain.folder.is_dir():
+            return  # it was taken away since, on purpose
         self.journal.write_tallies()
         segment = self.journal.segment
         self.journal.close()

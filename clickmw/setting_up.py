@@ -107,8 +107,7 @@ def check_store(settings: Settings, error: str | None) -> Iterator[Finding]:
     """Look whether the store answers; *error* is what it said instead."""
     database = settings.database
     if error is not None:
-        remedy = "give the site's user the right to read and write it, or set CLICKMW_STORE"
-        yield Finding("store", "bad", error, remedy)
+        yield Finding("store", "bad", error, _remedy(database))
         return
     exists = database is not None and database.exists()
     if database is not None and exists and not os.access(database, os.W_OK):
@@ -120,6 +119,13 @@ def check_store(settings: Settings, error: str | None) -> Iterator[Finding]:
         return
     if os.name == "posix" and database.stat().st_mode & 0o004:
         yield Finding("store", "bad", f"everybody may read {database}", f"chmod 600 {database}")
+
+
+def _remedy(database: Path | None) -> str:
+    """Return what helps where a store does not answer: more rights only where some are missing."""
+    if database is not None and os.access(database, os.R_OK | os.W_OK):
+        return "do what it says; in the place of a damaged file put a backup, or set CLICKMW_STORE"
+    return "give the site's user the right to read and write it, or set CLICKMW_STORE"
 
 
 def check_access(settings: Settings) -> Iterator[Finding]:
@@ -243,8 +249,8 @@ def check_request(settings: Settings, environ: Mapping[str, Any]) -> Iterator[Fi
         yield Finding(
             "proxy",
             "note",
-            f"trusted_proxies is {settings.trusted_proxies}, and this request names no address "
-            "that was forwarded",
+            f"the setting trusted_proxies is {settings.trusted_proxies}, and this request names no "
+            "address that was forwarded",
             "let the proxy send X-Forwarded-For, or leave trusted_proxies out",
         )
 

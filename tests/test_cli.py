@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -106,6 +108,18 @@ def test_doctor_names_the_native_paths_where_they_are_on(store: str, tmp_path: P
         pytest.param(["serve"], 2, "CLICKMW_SECRET", id="secret"),
         pytest.param(["simulate", "http://192.0.2.1"], 2, "", id="not loopback"),
         pytest.param(["report", "--nonsense"], 2, "--nonsense", id="usage"),
+        pytest.param(["report", "--days", "0"], 2, "--days", id="no day"),
+        pytest.param(["report", "--top", "-1"], 2, "--top", id="rows below none"),
+        pytest.param(["serve", "--port", "99999"], 2, "--port", id="port"),
+        pytest.param(["import", "/nowhere.jsonl"], 2, "does not exist", id="file"),
+        pytest.param(["snippet", "--origin", "clicks.example"], 2, "https://", id="origin"),
+        pytest.param(["erase", "--visitor", "me", "--yes"], 2, "16 hex digits", id="visitor"),
+        pytest.param(
+            ["export", "--table", "clicks", "--from", "2026-02-01", "--to", "2026-01-31"],
+            2,
+            "--from is later than --to",
+            id="days",
+        ),
     ],
 )
 def test_a_mistake_has_its_exit_code_and_a_sentence(words: list[str], code: int, says: str) -> None:
@@ -115,10 +129,51 @@ def test_a_mistake_has_its_exit_code_and_a_sentence(words: list[str], code: int,
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("words", [["report"], ["export", "--table", "clicks"]], ids=lambda w: w[0])
+def test_a_site_that_nobody_knows_is_a_mistake(words: list[str], store: str) -> None:
+    result = run("--store", store, *words, "--site", "nobody")
+    assert result.exit_code == 2
+    assert "no site is called 'nobody'; there is default" in result.output
+
+
+def test_trouble_that_stays_is_said_at_its_beginning_and_at_its_end(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clicks.db").write_text("nothing that SQLite knows\n" * 99)
+    monkeypatch.setattr("clickmw.console.time.sleep", lambda _seconds: None)
+    result = run("--store", store, "drain", "--once")
+    assert result.exit_code == 3
+    assert result.output.count("file is not a database") == 2
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("waitress")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "clickmw", "serve", "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env={**os.environ, "CLICKMW_SECRET": "s" * 40},
+        )
+    assert done.returncode == 1
+    assert f"cannot listen at 127.0.0.1:{port}" in done.stderr
+    assert "--port" in done.stderr
+
+
 def test_the_demo_prints_true_numbers_and_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "clickmw", "demo", "--once", "--visits", "40", "--port", "0"]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == [], "the data is gone when it ends"
     facts = json.loads(done.stdout.splitlines()[-1])
     assert facts["problems"] == []
     assert facts["totals"]["searches"] == facts["visits"]["searches"]

@@ -60,6 +60,14 @@ def test_the_key_of_a_framework_is_a_secret_that_is_set(tmp_path: Path) -> None:
     assert secret == Finding("secret", "good", "set   (Flask SECRET_KEY (derived))")
 
 
+def test_more_rights_are_no_remedy_for_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "clicks.db").write_text("nothing that SQLite knows\n" * 99)
+    (store,) = [each for each in of_topic(examine(settings_of(tmp_path)), "store") if each.remedy]
+    assert "file is not a database" in store.text
+    assert "right to" not in store.remedy
+    assert "backup" in store.remedy
+
+
 def test_a_command_line_without_a_secret_says_so(tmp_path: Path) -> None:
     words = ["--store", f"sqlite:///{tmp_path / 'clicks.db'}", "doctor", "--json"]
     done = CliRunner().invoke(main, words, env={"CLICKMW_SECRET": ""})

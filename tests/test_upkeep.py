@@ -421,6 +421,14 @@ def test_a_receipt_counts_where_else_the_words_stand(store: SQLiteStore) -> None
     assert counts["elsewhere"] == 3  # "passport", "passport 2" and "pass 2"
 
 
+def test_a_receipt_does_not_call_erased_what_is_still_there(store: SQLiteStore) -> None:
+    words = ("--store", f"sqlite:///{store.path}", "erase", "--query", "pass", "--yes")
+    first, second = run(*words).output.splitlines()
+    assert first.startswith("erased: ")
+    assert "elsewhere" not in first
+    assert second == "3 other texts contain the words and are still there"
+
+
 @pytest.mark.parametrize(
     "words",
     [(), ("--query", "a", "--url", "b"), ("--query", "a", "--day", "2025-01-01")],
