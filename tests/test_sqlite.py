@@ -105,6 +105,28 @@ def test_a_later_schema_is_refused_and_untouched(
     assert store.path.read_bytes() == before
 
 
+def test_trouble_that_ends_the_transaction_of_a_migration_is_named(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As SQLite does by itself when a disk is full.
+    ended = "CREATE TABLE one (x UNIQUE);\nINSERT OR ROLLBACK INTO one VALUES (1), (1);\n"
+    monkeypatch.setattr("clickmw.stores._sqlite_schema.VIEWS", ended)
+    with pytest.raises(StoreError, match=r"UNIQUE constraint failed: one\.x"):
+        store.migrate()
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(1, "Run: clickmw drain --once"), (99, "Upgrade")])
+def test_a_reader_names_the_remedy_for_another_schema(
+    tmp_path: Path, version: int, remedy: str
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "clicks.db")) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    store = SQLiteStore(tmp_path / "clicks.db", StoreOptions())
+    with pytest.raises(StoreError, match=remedy):
+        store.reader()
+    store.close()
+
+
 def test_a_migration_that_is_interrupted_leaves_the_old_schema(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

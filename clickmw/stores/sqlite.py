@@ -279,9 +279,9 @@ class SQLiteStore:
             raise self._trouble(error) from error
         if version != SCHEMA_VERSION:
             connection.close()
+            remedy = "Upgrade clickmw." if version > SCHEMA_VERSION else "Run: clickmw drain --once"
             raise StoreError(
-                f"{self.path} has schema {version}, this clickmw reads {SCHEMA_VERSION}. "
-                "Upgrade clickmw, or run: clickmw drain --once"
+                f"{self.path} has schema {version}, this clickmw reads {SCHEMA_VERSION}. {remedy}"
             )
         return connection
 
