@@ -33,15 +33,16 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
             ledger, marks = reader.ledger(), reader.watermarks()
         finally:
             reader.close()
-    except StoreError as trouble:
-        error = str(trouble)
+    except StoreError as unreadable:
+        error = str(unreadable)
+    trouble = error or drain.trouble
     running, pending, size = _journal_beyond(journal.folder, marks)
     tallies = journal.pending_tallies()
     for name, count in tallies.items():
         ledger[name] = ledger.get(name, 0) + count
     unwritten = sum(n for name, n in tallies.items() if name.startswith(("opted_out", "dropped.")))
     return {
-        "status": _status(error or drain.trouble, size, journal),
+        "status": _status(trouble, size, journal),
         "version": __version__,
         "received": ledger.get("received", 0) + running + unwritten,
         "stored": ledger.get("stored", 0),
@@ -56,7 +57,7 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
         "unjoined": ledger.get("unjoined", 0),
         "journal_bytes": size,
         "last_event_ms": ledger.get("last_event_ms"),
-        "store": {"kind": store.kind, "ok": error is None, "error": error or drain.trouble},
+        "store": {"kind": store.kind, "ok": trouble is None, "error": trouble},
     }
 
 

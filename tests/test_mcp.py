@@ -267,9 +267,10 @@ def test_an_answer_is_kept_by_no_cache(site: TestApp) -> None:
 
 def test_too_many_requests_are_told_to_wait(make: Callable[..., TestApp]) -> None:
     site = make(redirect_rate=1)
-    answers = [post(site, request("ping")) for _ in range(101)]
-    assert answers[-1].status_int == 429
-    assert answers[-1].headers["Retry-After"] == "1"
+    # A hundred at once; on a slow machine some more, because ten a second are given back.
+    answers = (post(site, request("ping")) for _ in range(1000))
+    refused = next(answer for answer in answers if answer.status_int == 429)
+    assert refused.headers["Retry-After"] == "1"
 
 
 def test_what_was_turned_away_is_counted_by_reason(site: TestApp) -> None:
