@@ -112,18 +112,21 @@ class Journal:
             self._tallies[name] = self._tallies.get(name, 0) + count
 
     def write_tallies(self) -> bool:
-        """Append the tallies since the last call; they are kept when the disk refuses them."""
+        """Append the tallies since the last call; they are kept when the disk refuses them.
+
+        One step under the lock: nobody finds them neither here nor in the journal.
+        """
         with self._lock:
             self._leave_removed_segment()
-            tallies, self._tallies = self._tallies, {}
-        if not tallies:
+            tallies = self._tallies
+            if not tallies:
+                return True
+            received = sum(n for name, n in tallies.items() if name.startswith(RECEIVED_TALLIES))
+            body = json.dumps(tallies, separators=(",", ":"))
+            if not self._append_held(body, received, refusable=False):
+                return False
+            self._tallies = {}
             return True
-        received = sum(n for name, n in tallies.items() if name.startswith(RECEIVED_TALLIES))
-        if self._append(json.dumps(tallies, separators=(",", ":")), received, refusable=False):
-            return True
-        for name, count in tallies.items():
-            self.tally(name, count)
-        return False
 
     def _leave_removed_segment(self) -> None:
         """Begin a new segment when somebody has removed ours: nobody would ever read what we write."""
@@ -145,19 +148,23 @@ class Journal:
         with self._lock:
             return dict(self._tallies)
 
-    def _append(self, body: str, count: int, *, refusable: bool = True) -> bool:
+    def _append(self, body: str, count: int) -> bool:
         with self._lock:
-            try:
-                if self._is_full(len(body)):
-                    # Once the drain has taken it in there is room again.
-                    self._close_segment()
-                    return self._refuse("journal_full", count, refusable)
-                if self._file < 0 or self._size > SEGMENT_BYTES or time.monotonic() > self._expires:
-                    self._open_segment()
-                self._write_line(body, count)
-            except OSError as error:
-                return self._refuse(_reason(error), count, refusable, error)
-            self.refused = False
+            return self._append_held(body, count)
+
+    def _append_held(self, body: str, count: int, *, refusable: bool = True) -> bool:
+        """Append a record; the lock is held."""
+        try:
+            if self._is_full(len(body)):
+                # Once the drain has taken it in there is room again.
+                self._close_segment()
+                return self._refuse("journal_full", count, refusable)
+            if self._file < 0 or self._size > SEGMENT_BYTES or time.monotonic() > self._expires:
+                self._open_segment()
+            self._write_line(body, count)
+        except OSError as error:
+            return self._refuse(_reason(error), count, refusable, error)
+        self.refused = False
         return True
 
     def _write_line(self, body: str, count: int) -> None:

@@ -560,6 +560,7 @@ def test_a_failure_of_ours_stops_no_redirect(
     monkeypatch.setattr(recorder, "client", lambda *request: 1 / 0)
     answer = browser_of(clicks).get(link_to("https://example.org/a"), status=302)
     assert answer.headers["Location"] == "https://example.org/a"
+    clicks.door.worker.catch_up(5.0)
     ledger = clicks.door.routes.read_health()
     assert (ledger["dropped"], difference(ledger)) == ({"failure": 1}, 0)
 

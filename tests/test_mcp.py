@@ -278,6 +278,7 @@ def test_what_was_turned_away_is_counted_by_reason(site: TestApp) -> None:
     post(site, request("ping"), Host="evil.example")
     post(site, request("ping"), Origin="null")
     post(site, b"[]")
+    site.app.door.worker.catch_up(5.0)
     ledger = site.app.door.routes.read_health()["rejected"]
     assert {name: n for name, n in ledger.items() if name.startswith("mcp_")} == {
         "mcp_key": 1,
@@ -698,6 +699,7 @@ def test_a_bug_of_ours_does_not_end_the_conversation(
     found = site.app.door.routes.protocols.find("mcp")
     monkeypatch.setattr(found[0].desk, "open_reader", lambda: None)
     assert refused(site, "top_queries")["error"]["code"] == "INTERNAL_ERROR"
+    site.app.door.worker.catch_up(5.0)
     assert site.app.door.routes.read_health()["rejected"]["failure"] == 1
 
 

@@ -992,6 +992,7 @@ def test_a_fault_of_the_scanner_costs_no_byte_and_one_line_in_the_log(
     plain = [zlib.decompressobj(31).decompress(body) if encoding else body for body in bodies]
     assert plain == [PAGE, PAGE]
     assert len(caplog.records) == 1
+    clicks.door.worker.catch_up(5.0)
     assert clicks.door.routes.read_health()["unsigned"] == {"fault": 2}
 
 
