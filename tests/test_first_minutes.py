@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -98,8 +97,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fresh(tmp_path: Path, wheel: Path) -> Callable[..., Path]:
     """Make a virtual environment with the wheel and other packages; return its commands."""
 
-    def make(*packages: str) -> Path:
-        venv.create(tmp_path / "venv")
+    def make(*packages: str, python: str = sys.executable) -> Path:
+        run(python, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
         commands = tmp_path / "venv" / "bin"
         # Our own pip installs into it: a copy of pip and compiled files take longer than the test.
         pip = (sys.executable, "-m", "pip", "--python", commands / "python", "install", "--quiet")
@@ -170,10 +169,30 @@ def test_a_flask_developer(
     assert_counted(run(*report, cwd=tmp_path))
 
 
+def python_from(least: tuple[int, int]) -> str:
+    """Return a Python of this machine that is new enough: ours, on the path, or beside ours (pyenv)."""
+    if sys.version_info >= least:
+        return sys.executable
+    names = [f"python3.{minor}" for minor in range(least[1], least[1] + 5)]
+    beside = Path(sys.base_prefix).parent.glob("3.*/bin/python3.*")
+    found = [shutil.which(name) for name in names]
+    found += [str(path) for path in sorted(beside) if path.name in names]
+    for python in filter(None, found):
+        # pyenv has shims for versions that it would not run.
+        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return python
+    pytest.skip(f"no Python {least[0]}.{least[1]} or later on this machine")
+
+
+@pytest.mark.parametrize(("version", "least"), [("5.2", (3, 11)), ("6", (3, 12))], ids=["5.2", "6"])
 def test_a_django_developer(
-    fresh: Callable[..., Path], serve: Callable[..., int], tmp_path: Path
+    version: str,
+    least: tuple[int, int],
+    fresh: Callable[..., Path],
+    serve: Callable[..., int],
+    tmp_path: Path,
 ) -> None:
-    commands = fresh("django")
+    commands = fresh(f"django=={version}.*", python=python_from(least))
     run(commands / "django-admin", "startproject", "mysite", ".", cwd=tmp_path)
     with (tmp_path / "mysite" / "settings.py").open("a") as settings:
         settings.write(example("Django", "python"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -38,7 +40,7 @@ def host(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"up"]
 
-application = ClickMW(host, secret={secret!r}, store="sqlite:///clicks.db", redirect_rate=None)
+application = ClickMW(host, secret={secret!r}, store="sqlite:///{folder}/clicks.db", redirect_rate=None)
 """
 WSGIREF = """
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -85,21 +87,86 @@ for kind, options in {
     SERVERS[f"gunicorn-{kind}-preload"] = f"{GUNICORN} {options} --preload".split()
 
 
-@pytest.fixture(params=SERVERS)
+#: Servers that are no Python: their programs, and what they are told. A Debian package each.
+UWSGI = (
+    "--plugin python3 --http11-socket 127.0.0.1:{port} --virtualenv {environment} --pythonpath {folder}"
+    " --wsgi served:application --master --processes 2 --die-on-term --disable-logging"
+)
+PROGRAMS = {
+    "uwsgi": f"uwsgi {UWSGI} --enable-threads",
+    "uwsgi-without-threads": f"uwsgi {UWSGI}",
+    "nginx-gunicorn": "nginx -c {folder}/nginx.conf -e {folder}/nginx.log",
+}
+NGINX = """
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{inner};
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
+
+
+@pytest.fixture(params=[*SERVERS, *PROGRAMS])
 def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     """The port of a running server; it is ended as its owner would end it."""
-    (tmp_path / "served.py").write_text(APPLICATION.format(secret=SECRET))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
-    command = [sys.executable, *(part.format(port=number) for part in SERVERS[request.param])]
-    process = subprocess.Popen(command, cwd=tmp_path)
+    (tmp_path / "served.py").write_text(APPLICATION.format(secret=SECRET, folder=tmp_path))
+    number, inner = free_ports(2)
+    if request.param in SERVERS:
+        commands = [[sys.executable, *filled(SERVERS[request.param], port=number)]]
+    else:
+        commands = [program(request.param, port=number, inner=inner, folder=tmp_path)]
+    if request.param == "nginx-gunicorn":
+        gunicorn = SERVERS["gunicorn-gthread"]
+        commands.insert(0, [sys.executable, *filled(gunicorn, port=inner)])
+    processes = [subprocess.Popen(command, cwd=tmp_path) for command in commands]
     try:
+        if len(processes) > 1:
+            wait_for(inner)
         wait_for(number)
         yield number
     finally:
-        process.terminate()
-        process.wait(20)
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(20)
+
+
+def program(name: str, **values: object) -> list[str]:
+    """Return the command of a server that is no Python; write its configuration."""
+    command = PROGRAMS[name].split()
+    found = shutil.which(command[0], path=os.environ["PATH"] + ":/usr/sbin")
+    if found is None:
+        assert not os.environ.get("CI"), f"{command[0]} is missing: .ci/run installs it"
+        pytest.skip(f"{command[0]} is not installed here")
+    values["environment"] = sys.prefix
+    user = "user root;" if os.geteuid() == 0 else ""
+    Path(f"{values['folder']}/nginx.conf").write_text(NGINX.format(user=user, **values))
+    return [found, *filled(command[1:], **values)]
+
+
+def filled(parts: list[str], **values: object) -> list[str]:
+    return [part.format(**values) for part in parts]
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [port.getsockname()[1] for port in ports]
 
 
 def wait_for(port: int) -> None:
