@@ -16,8 +16,10 @@ FIND_TARGETS = """
 -- One row per ad or host that is an advertiser's.
 SELECT site, kind, target, advertiser FROM advertiser_target ORDER BY site, kind, target
 """
-ADD_ADVERTISER = "INSERT INTO advertiser VALUES (?, ?, ?, ?, ?, ?)"
-ADD_TARGET = "INSERT INTO advertiser_target VALUES (?, ?, ?, ?)"
+ADD_ADVERTISER = """
+INSERT INTO advertiser (site, id, name, slug, network_id, network_name) VALUES (?, ?, ?, ?, ?, ?)
+"""
+ADD_TARGET = "INSERT INTO advertiser_target (site, kind, target, advertiser) VALUES (?, ?, ?, ?)"
 
 Rows = list[tuple[Any, ...]]
 

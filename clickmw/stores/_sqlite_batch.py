@@ -37,6 +37,8 @@ FIND_WAITING_FOR_PAGE = """
 SELECT query_id, event_id, body FROM waiting_view WHERE query_id IN ({})
 """
 
+KEEP_TITLE = "UPDATE result SET title = ? WHERE id = ? AND title IS NULL"
+
 
 @dataclass(slots=True)
 class SearchState:
@@ -115,7 +117,7 @@ def _upsert(table: str) -> str:
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET "
-        + ", ".join(f"{name} = {name} + excluded.{name}" for name in measures)
+        + ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in measures)
     )
 
 
@@ -142,7 +144,7 @@ class Batch:
     belonged to and maybe no longer does; ``served``: searches whose results may have been served
     again, or turn out not to have been; ``marked``: searches of which something was seen.
     ``repeated``: new events that repeat others; ``places``: the keys of rows that must be found again,
-    by event id; ``joining``: stored events whose page has arrived.
+    by event id; ``joining``: stored events whose page has arrived; ``titles``: of results.
     """
 
     connection: sqlite3.Connection
@@ -157,6 +159,7 @@ class Batch:
     repeated: set[bytes] = field(default_factory=set)
     places: dict[bytes, int | bytes] = field(default_factory=dict)
     joining: list[Joining] = field(default_factory=list)
+    titles: dict[int, str] = field(default_factory=dict)
 
     # -- searches ----------------------------------------------------------------------------------
 
@@ -199,7 +202,10 @@ class Batch:
         """Keep *event*, or where it is stored, until the page or view *query_id* arrives."""
         body = encode_events((event,))[1:-1] if isinstance(event, Event) else json.dumps(event)
         row = (query_id, event_id, body)
-        self.connection.execute("INSERT OR IGNORE INTO waiting_view VALUES (?, ?, ?)", row)
+        self.connection.execute(
+            "INSERT INTO waiting_view (query_id, event_id, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            row,
+        )
 
     def arrived(self, searches: Sequence[SearchState]) -> list[Stored]:
         """Return the events that waited for one of *searches*; they wait no more."""
@@ -258,8 +264,7 @@ class Batch:
         """Return the id of a result that was learned; a first *title* is kept."""
         result = self.dictionaries.results[result_key(url, doc_id)]
         if title:
-            sql = "UPDATE result SET title = ? WHERE id = ? AND title IS NULL"
-            self.connection.execute(sql, (title, result))
+            self.titles.setdefault(result, title)
         return result
 
     def shown(
@@ -299,7 +304,10 @@ class Batch:
         self.deltas.add_excluded(at.site, at.day, self.term(kind), self.term(reason), sign)
 
     def write_rollups(self) -> None:
-        """Add all changes to the rollups, and number the hosts that were clicked."""
+        """Add all changes to the rollups, number the hosts that were clicked, keep first titles."""
+        self.connection.executemany(
+            KEEP_TITLE, [(title, result) for result, title in sorted(self.titles.items())]
+        )
         for table, sql in ADD_TO_ROLLUP.items():
             rows = self.deltas.rows(table)
             if table == "day_host":

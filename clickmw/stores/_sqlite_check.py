@@ -34,7 +34,7 @@ _DIMENSIONS = "site, day, {module}, device, language, profile, source, trust, ro
 
 #: Searches whose shown results count, and the robots' own.
 _SHOWN = """
-  FROM search JOIN json_each(search.impressions) AS shown
+  FROM search CROSS JOIN json_each(search.impressions) AS shown
   JOIN term AS reason ON reason.id = search.drop_reason
  WHERE reason.text IN ('', 'page', 'repeat', 'typing', 'robot')
 """
@@ -83,14 +83,14 @@ def raw_sums(table: str) -> str:
     served = _PEOPLE.format(table="impression")
     parts = {
         "cube": [
-            f"SELECT {_DIMENSIONS.format(module='0')}, 1, clicked, total_hits IS NOT NULL,"
-            " coalesce(total_hits = 0, 0), coalesce(total_hits > 0 AND NOT clicked, 0),"
-            f" {_RECIPROCAL.format(position='CASE WHEN clicked THEN best_position END')}, 0, 0, 0, 0, 0"
+            f"SELECT {_DIMENSIONS.format(module='0')}, 1, clicked, iif(total_hits IS NOT NULL, 1, 0),"
+            " iif(total_hits = 0, 1, 0), iif(total_hits > 0 AND clicked = 0, 1, 0),"
+            f" {_RECIPROCAL.format(position='CASE WHEN clicked = 1 THEN best_position END')}, 0, 0, 0, 0, 0"
             f", 0, 0, 0 {_SEARCHED}",
             f"SELECT {_DIMENSIONS.format(module=_MODULE)}, {_SHOWN_ONCE} {_SHOWN}",
             f"SELECT {_DIMENSIONS.format(module='module')}, {_SHOWN_ONCE} {_SERVED}",
             f"SELECT {_DIMENSIONS.format(module='module')}, 0, 0, 0, 0, 0, 0, 1,"
-            f" coalesce(position > 0, 0), coalesce(position, 0), {_RECIPROCAL.format(position='position')}, 0"
+            f" iif(position > 0, 1, 0), coalesce(position, 0), {_RECIPROCAL.format(position='position')}, 0"
             f", 0, 0, 0 {_CLICKED}",
             f"SELECT {_DIMENSIONS.format(module='0')}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, score, score * score"
             f" {_RATED}",
@@ -104,25 +104,25 @@ def raw_sums(table: str) -> str:
             f" {_CLICKED} AND position > 0",
         ],
         "quarter": [
-            f"SELECT site, received_ms / {QUARTER_MS}, 1, clicked, coalesce(total_hits = 0, 0), 0, 0 {_SEARCHED}"
+            f"SELECT site, received_ms / {QUARTER_MS}, 1, clicked, iif(total_hits = 0, 1, 0), 0, 0 {_SEARCHED}"
             + shown,
             f"SELECT site, received_ms / {QUARTER_MS}, 0, 0, 0, 0, 1 {_SHOWN}" + shown,
             f"SELECT site, received_ms / {QUARTER_MS}, 0, 0, 0, 0, 1 {_SERVED}" + served,
             f"SELECT site, received_ms / {QUARTER_MS}, 0, 0, 0, 1, 0 {_CLICKED}" + clicked,
         ],
         "day_query": [
-            "SELECT site, day, query, 1, clicked, total_hits IS NOT NULL, coalesce(total_hits = 0, 0), 0, 0, 0, 0"
+            "SELECT site, day, query, 1, clicked, iif(total_hits IS NOT NULL, 1, 0), iif(total_hits = 0, 1, 0), 0, 0, 0, 0"
             f" {_SEARCHED}" + shown,
             f"SELECT site, day, query, 0, 0, 0, 0, 0, 0, 0, 1 {_SHOWN}" + shown,
             f"SELECT site, day, query, 0, 0, 0, 0, 0, 0, 0, 1 {_SERVED} AND query IS NOT NULL"
             + served,
-            "SELECT site, day, query, 0, 0, 0, 0, 1, coalesce(position > 0, 0), coalesce(position, 0), 0"
+            "SELECT site, day, query, 0, 0, 0, 0, 1, iif(position > 0, 1, 0), coalesce(position, 0), 0"
             f" {_CLICKED} AND query IS NOT NULL" + clicked,
         ],
         "day_result": [
             f"SELECT site, day, json_extract(shown.value, '$[0]'), 0, 0, 0, 1 {_SHOWN}" + shown,
             f"SELECT site, day, result, 0, 0, 0, 1 {_SERVED}" + served,
-            "SELECT site, day, result, 1, coalesce(position > 0, 0), coalesce(position, 0), 0"
+            "SELECT site, day, result, 1, iif(position > 0, 1, 0), coalesce(position, 0), 0"
             f" {_CLICKED}" + clicked,
         ],
         "day_host": [
@@ -141,7 +141,7 @@ def raw_sums(table: str) -> str:
             ),
             # One event may have shown many things.
             "SELECT site, day, (SELECT id FROM term WHERE text = 'impression'), drop_reason, 1"
-            "  FROM impression WHERE drop_reason <> 0 GROUP BY event_id",
+            "  FROM impression WHERE drop_reason <> 0 GROUP BY event_id, site, day, drop_reason",
         ],
     }
     key, measures = TABLES[table]
@@ -174,7 +174,7 @@ _OWN_CLICKS = f"""
 WRONGLY_CLICKED = f"""
 -- One row: how many counted searches are wrong about having been clicked, or where.
 SELECT count(*) FROM search WHERE drop_reason = 0 AND received_ms >= :settled_ms
-   AND (clicked <> EXISTS (SELECT 1 {_OWN_CLICKS})
+   AND (clicked <> iif(EXISTS (SELECT 1 {_OWN_CLICKS}), 1, 0)
         OR best_position IS NOT (SELECT min(nullif(click.position, 0)) {_OWN_CLICKS}))
 """
 HORIZON = """
@@ -185,7 +185,7 @@ ALL_WALKS = """
 -- One row per search that the search rule decides, visitor by visitor, in the rule's order.
 SELECT site, visitor, received_ms, event_id, query_id, query.text, offset, reason.text, first_query_id
   FROM search JOIN query ON query.id = search.query JOIN term AS reason ON reason.id = search.drop_reason
- WHERE visitor IS NOT NULL AND NOT shared AND (activated OR NOT prefetched)
+ WHERE visitor IS NOT NULL AND NOT shared AND (activated = 1 OR NOT prefetched)
    AND reason.text IN ('', 'page', 'repeat', 'typing')
  ORDER BY site, visitor, received_ms, event_id
 """
@@ -248,28 +248,20 @@ UNMARKED = """
 -- One row: how many of the searches and clicks that belong together by their words are not marked so.
 SELECT (SELECT count(*) FROM search JOIN term AS source ON source.id = search.source
           JOIN query ON query.id = search.query
-         WHERE told <> (visitor IS NOT NULL AND query.text <> '' AND NOT shared AND viewed IS NULL
-                        AND source.text NOT IN ('page', 'template', 'redirect', 'beacon')))
+         WHERE told <> iif(visitor IS NOT NULL AND query.text <> '' AND NOT shared AND viewed IS NULL
+                        AND source.text NOT IN ('page', 'template', 'redirect', 'beacon'), 1, 0))
      + (SELECT count(*) FROM click JOIN term AS source ON source.id = click.source
-         WHERE told <> (visitor IS NOT NULL AND query IS NOT NULL AND (query_id IS NULL OR told)
-                        AND source.text NOT IN ('page', 'template', 'redirect', 'beacon')))
+         WHERE told <> iif(visitor IS NOT NULL AND query IS NOT NULL AND (query_id IS NULL OR told)
+                        AND source.text NOT IN ('page', 'template', 'redirect', 'beacon'), 1, 0))
 """
-_PLACES = {
-    "click": "id",
-    "search": "query_id",
-    "impression": "id",
-    "rating": "id",
-    "answer": "id",
-    "conversion": "id",
-}
 WRONGLY_REPEATED = f"""
 -- One row: how many events are left out as repeats although they were the first with their id.
 SELECT {
     " + ".join(
-        f"(SELECT count(*) FROM sent_id JOIN {table} AS said ON said.{key} = sent_id.place"
-        "  AND said.event_id = sent_id.event_id JOIN term ON term.id = said.drop_reason"
-        f" WHERE sent_id.kind = '{table}' AND term.text = 'repeated')"
-        for table, key in _PLACES.items()
+        "(SELECT count(*) FROM sent_id WHERE event_id IN (SELECT said.event_id"
+        f"   FROM {table} AS said JOIN term ON term.id = said.drop_reason"
+        f"  WHERE term.text = 'repeated') AND kind = '{table}')"
+        for table in ("click", "search", "impression", "rating", "answer", "conversion")
     )
 }
 """

@@ -74,7 +74,7 @@ SELECT count(*), min(nullif(position, 0)) FROM click
  WHERE query_id = :query_id AND view_id IS :view_id AND drop_reason = 0
    AND kind IN (SELECT id FROM term WHERE text IN ('result', 'ad')) AND received_ms < :horizon_ms
 """
-_NEW_COLUMNS = f"{CLICK_COLUMNS}, session, referrer_host, user_activated, position_raw"
+_NEW_COLUMNS = f"id, {CLICK_COLUMNS}, session, referrer_host, user_activated, position_raw"
 ADD_CLICK = f"""
 -- One row per click.
 INSERT INTO click ({_NEW_COLUMNS}) VALUES ({", ".join("?" * (_NEW_COLUMNS.count(",") + 1))})
@@ -394,14 +394,15 @@ class Clicks:
         """Count and write every click that is new or changed."""
         new: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
-        next_id = self.batch.next_id("click") if self.batch.places else 0
+        next_id = self.batch.next_id("click")
         for click in self.states:
             self._count(click, 1)
             reason = self.batch.term(click.reason)
             if click.id is None:
                 if click.event_id in self.batch.places:
                     self.batch.places[click.event_id] = next_id + len(new)
-                new.append(_row(click, reason, self.batch.term(click.kind)))
+                kind = self.batch.term(click.kind)
+                new.append((next_id + len(new), *_row(click, reason, kind)))
             else:
                 found = (click.query, click.query_id, click.result, click.visitor)
                 at = (click.at.language, click.at.profile)

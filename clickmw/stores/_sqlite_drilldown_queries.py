@@ -32,7 +32,7 @@ FIND_QUERY = """
 -- One row: the id of a query in its normal form.
 SELECT id FROM query WHERE text = ?
 """
-_KEPT_OF_QUERY = """ranked AS (SELECT :query AS query)
+_KEPT_OF_QUERY = """ranked AS (SELECT CAST(:query AS INTEGER) AS query)
   {} FROM ranked CROSS JOIN days CROSS JOIN place
  CROSS JOIN day_query AS kept
          ON kept.site = place.site AND kept.day = days.day AND kept.query = ranked.query
@@ -46,7 +46,7 @@ QUERY_SUMS = (
     + DAYS_AND_SITES
     + _KEPT_OF_QUERY.format("SELECT query.text, " + _QUERY_MEASURES)
     + """  JOIN query ON query.id = ranked.query
- GROUP BY ranked.query HAVING sum(searches) > 0 OR sum(clicks) > 0 OR sum(impressions) > 0
+ GROUP BY ranked.query, query.text HAVING sum(searches) > 0 OR sum(clicks) > 0 OR sum(impressions) > 0
 """
 )
 QUERY_DAYS = (
@@ -111,7 +111,7 @@ WITH of AS MATERIALIZED (
          count(DISTINCT hex(search.visitor) || search.site) AS visitors
     FROM neighbour CROSS JOIN search ON search.query_id = neighbour.query_id
     JOIN query ON query.id = search.query
-   WHERE search.query <> :query GROUP BY neighbour.side, search.query
+   WHERE search.query <> :query GROUP BY neighbour.side, search.query, query.text
 )
 SELECT side, text, searches, clicked, visitors FROM ranked
  ORDER BY searches DESC, visitors DESC, text
@@ -126,7 +126,7 @@ WITH page AS MATERIALIZED (
   SELECT query_id, viewed, reason.text AS reason, impressions, seen
     FROM search JOIN term AS reason ON reason.id = search.drop_reason
    WHERE query = :query AND day BETWEEN :first_day AND :last_day AND (:site IS NULL OR site = :site)
-     AND (reason.text = 'robot') = :robots AND reason.text <> 'prefetch'
+     AND iif(reason.text = 'robot', 1, 0) = :robots AND reason.text <> 'prefetch'
      {_FACETS}
    ORDER BY day DESC, query_id DESC LIMIT :searches
 ), clicked AS (
@@ -134,23 +134,23 @@ WITH page AS MATERIALIZED (
     FROM page JOIN click ON click.query_id = coalesce(page.viewed, page.query_id)
      AND click.view_id IS iif(page.viewed IS NULL, NULL, page.query_id)
     JOIN term AS kind ON kind.id = click.kind JOIN term AS reason ON reason.id = click.drop_reason
-   WHERE kind.text IN ('result', 'ad') AND reason.text = iif(:robots, 'robot', '')
+   WHERE kind.text IN ('result', 'ad') AND reason.text = iif(:robots = 1, 'robot', '')
 ), alone AS (
   SELECT click.result, click.module, click.position
     FROM click
     JOIN term AS kind ON kind.id = click.kind JOIN term AS reason ON reason.id = click.drop_reason
    WHERE query = :query AND query_id IS NULL AND day BETWEEN :first_day AND :last_day
      AND (:site IS NULL OR site = :site)
-     AND kind.text IN ('result', 'ad') AND reason.text = iif(:robots, 'robot', '')
+     AND kind.text IN ('result', 'ad') AND reason.text = iif(:robots = 1, 'robot', '')
      {_FACETS}
    ORDER BY day DESC LIMIT :searches
 ), shown (result, position, module, seen) AS (
   SELECT json_extract(shown.value, '$[0]'), json_extract(shown.value, '$[1]'),
          json_extract(shown.value, '$[2]'), page.seen
-    FROM page JOIN json_each(page.impressions) AS shown
+    FROM page CROSS JOIN json_each(page.impressions) AS shown
    WHERE page.reason IN ('', 'page', 'repeat', 'typing', 'robot')
 ), place (result, module, position, impressions, clicks, seen) AS (
-  SELECT result, module, position, 1, 0, coalesce(instr(seen, '[' || position || ',' || module || ',') > 0, 0)
+  SELECT result, module, position, 1, 0, iif(instr(seen, '[' || position || ',' || module || ',') > 0, 1, 0)
     FROM shown
   UNION ALL SELECT result, module, coalesce(position, 0), 0, 1, 0 FROM clicked
   UNION ALL SELECT result, module, coalesce(position, 0), 0, 1, 0 FROM alone
@@ -161,7 +161,7 @@ WITH page AS MATERIALIZED (
 SELECT read.pages, iif(result.url = '', result.doc_id, result.url), result.title, module.text,
        summed.position, summed.impressions, summed.clicks, summed.seen
   FROM (SELECT count(*) AS pages FROM page) AS read
-  LEFT JOIN summed LEFT JOIN result ON result.id = summed.result
+  LEFT JOIN summed ON true LEFT JOIN result ON result.id = summed.result
   LEFT JOIN term AS module ON module.id = summed.module
  ORDER BY summed.clicks DESC, summed.impressions DESC, 4, summed.position, 2
 """
@@ -196,7 +196,7 @@ def _clicks_of_result(columns: str, grouped: str) -> str:
     FROM found CROSS JOIN days CROSS JOIN place
    CROSS JOIN click
            ON click.site = place.site AND click.day = days.day AND click.result = found.result
-   WHERE (:text IS NULL OR EXISTS (SELECT 1 FROM query WHERE query.id = click.query AND instr(text, :text)))
+   WHERE (:text IS NULL OR EXISTS (SELECT 1 FROM query WHERE query.id = click.query AND instr(text, :text) > 0))
    {_COUNTED_CLICKS}
 )
 SELECT {columns} FROM clicked {grouped}
@@ -210,7 +210,7 @@ RESULT_QUERIES = (
     "-- One row per query whose searches led to a result, null for clicks without one; most clicks first."
     + _clicks_of_result(
         "query.text, count(*) AS clicks, sum(position), count(nullif(position, 0))",
-        "LEFT JOIN query ON query.id = clicked.query GROUP BY clicked.query"
+        "LEFT JOIN query ON query.id = clicked.query GROUP BY clicked.query, query.text"
         " ORDER BY clicks DESC, query.text IS NULL, query.text LIMIT :limit",
     )
 )
@@ -218,7 +218,7 @@ RESULT_POSITIONS = (
     "-- One row per module and position where a result was clicked, most clicks first."
     + _clicks_of_result(
         "max(clicked.title), term.text, position, count(*) AS clicks",
-        "JOIN term ON term.id = clicked.module GROUP BY module, position"
+        "JOIN term ON term.id = clicked.module GROUP BY module, term.text, position"
         " ORDER BY clicks DESC, term.text, position",
     )
 )
@@ -238,7 +238,7 @@ SESSION_SEARCHES = (
 -- One row per counted search, visitor by visitor in order of time; those without a visitor come first.
 SELECT site, visitor, received_ms, query_id, query, total_hits, clicked,
        CASE WHEN :text IS NULL THEN 1
-            ELSE EXISTS (SELECT 1 FROM query WHERE query.id = search.query AND instr(text, :text)) END
+            ELSE iif(EXISTS (SELECT 1 FROM query WHERE query.id = search.query AND instr(text, :text) > 0), 1, 0) END
   FROM search
 """
     + WHERE_SITE
@@ -259,7 +259,7 @@ WITH own AS MATERIALIZED (
   SELECT query_id, viewed, visitor, received_ms FROM search {WHERE_SITE} {_COUNTED}
      AND visitor IS NOT NULL
 ), page (owner, query_id, viewed, visitor, received_ms) AS MATERIALIZED (
-  SELECT query_id, * FROM own
+  SELECT query_id, query_id, viewed, visitor, received_ms FROM own
   UNION ALL
   SELECT own.query_id, member.query_id, member.viewed, member.visitor, member.received_ms
     FROM own CROSS JOIN search AS member ON member.first_query_id = own.query_id

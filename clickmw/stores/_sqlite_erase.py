@@ -36,8 +36,8 @@ CREATE TEMP TABLE left_result (id INTEGER PRIMARY KEY);
 """
 MARK_BELONGING = """
 -- Views of pages that go, and pages of views: a page of many goes with its query alone.
-INSERT OR IGNORE INTO gone_search
-SELECT query_id FROM search WHERE viewed IN (SELECT query_id FROM gone_search)
+INSERT INTO gone_search
+SELECT query_id FROM search WHERE viewed IN (SELECT query_id FROM gone_search) ON CONFLICT DO NOTHING
 """
 NAMED = "query_id IN (SELECT query_id FROM gone_search)"
 FIND_SHOWING = """
@@ -53,7 +53,7 @@ UPDATE search SET impressions = ?, seen = ? WHERE query_id = ?
 FIND_STILL_SHOWN = """
 -- One row per result of a list that some page showed.
 SELECT DISTINCT json_extract(shown.value, '$[0]')
-  FROM search JOIN json_each(search.impressions) AS shown
+  FROM search CROSS JOIN json_each(search.impressions) AS shown
  WHERE json_extract(shown.value, '$[0]') IN (SELECT id FROM left_result)
 """
 
@@ -85,7 +85,7 @@ def forget_texts(connection: sqlite3.Connection) -> dict[str, int]:
     queries = _forget(connection, "query", (*_HAS_QUERY, "day_query"))
     results = _forget(connection, "result", (*_HAS_RESULT, "day_result"))
     for table in ("gone_search", "gone_event", "left_query", "left_result"):
-        connection.execute(f"DROP TABLE temp.{table}")
+        connection.execute(f"DROP TABLE {table}")
     return {"query": queries, "result": results}
 
 
@@ -97,7 +97,7 @@ def find_elsewhere(connection: sqlite3.Connection, wanted: Erasure) -> int:
     found = (
         connection.execute(
             f"SELECT count(*) FROM {table} WHERE "
-            + " OR ".join(f"instr(lower({column}), ?)" for column in columns),
+            + " OR ".join(f"instr(lower({column}), ?) > 0" for column in columns),
             (text,) * len(columns),
         ).fetchone()[0]
         for table, columns in _TEXTS.items()
@@ -127,7 +127,7 @@ def _mark_query(connection: sqlite3.Connection, text: str, counts: dict[str, int
     connection.execute("INSERT INTO gone_search SELECT query_id FROM search WHERE query = ?", row)
     for table in ("click", "impression", "rating"):
         _delete(connection, table, "query = ?", row, counts)
-    connection.execute("INSERT OR IGNORE INTO left_query VALUES (?)", row)
+    connection.execute("INSERT INTO left_query VALUES (?) ON CONFLICT DO NOTHING", row)
     # Of days whose rows are pruned the text goes too; the totals of the day stay.
     counts["day_query"] = connection.execute("DELETE FROM day_query WHERE query = ?", row).rowcount
     connection.execute("DELETE FROM total_query WHERE query = ?", row)
@@ -162,7 +162,7 @@ def _erase_result(connection: sqlite3.Connection, url: str, counts: dict[str, in
     for table in _HAS_RESULT:
         _delete(connection, table, "result IN (SELECT id FROM left_result)", (), counts)
     _delete(connection, "conversion", "url = ?", (url,), counts)
-    connection.execute("DELETE FROM waiting_view WHERE instr(body, ?)", (json.dumps(url),))
+    connection.execute("DELETE FROM waiting_view WHERE instr(body, ?) > 0", (json.dumps(url),))
     for table in ("day_result", "total_result"):
         connection.execute(f"DELETE FROM {table} WHERE result IN (SELECT id FROM left_result)")
 
@@ -186,16 +186,21 @@ def _delete(
 ) -> None:
     """Delete rows, and remember their events and texts."""
     rows = f"FROM {table} WHERE {where}"
-    connection.execute(f"INSERT OR IGNORE INTO gone_event SELECT event_id {rows}", bound)
+    connection.execute(
+        f"INSERT INTO gone_event SELECT event_id {rows} ON CONFLICT DO NOTHING", bound
+    )
     if table in _HAS_QUERY:
-        sql = f"INSERT OR IGNORE INTO left_query SELECT query {rows} AND query IS NOT NULL"
+        sql = f"INSERT INTO left_query SELECT query {rows} AND query IS NOT NULL ON CONFLICT DO NOTHING"
         connection.execute(sql, bound)
     if table in _HAS_RESULT:
-        connection.execute(f"INSERT OR IGNORE INTO left_result SELECT result {rows}", bound)
+        connection.execute(
+            f"INSERT INTO left_result SELECT result {rows} ON CONFLICT DO NOTHING", bound
+        )
     if table == "search":
         connection.execute(
-            "INSERT OR IGNORE INTO left_result SELECT json_extract(shown.value, '$[0]')"
-            f" FROM search JOIN json_each(search.impressions) AS shown WHERE {where}",
+            "INSERT INTO left_result SELECT json_extract(shown.value, '$[0]')"
+            f" FROM search CROSS JOIN json_each(search.impressions) AS shown WHERE {where}"
+            " ON CONFLICT DO NOTHING",
             bound,
         )
     counts[table] = counts.get(table, 0) + connection.execute(f"DELETE {rows}", bound).rowcount

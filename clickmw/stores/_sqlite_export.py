@@ -8,6 +8,7 @@ from typing import Any
 
 from clickmw.events import query_id_bytes
 from clickmw.stores._sqlite_dictionaries import look_up
+from clickmw.stores._sqlite_schema import view_sql
 from clickmw.stores.base import Extract
 
 _TERM = "(SELECT text FROM term WHERE id = {})"
@@ -47,10 +48,6 @@ SELECT lower(hex(back.event_id)) AS event_id, date(back.received_ms / 1000, 'uni
   FROM came_back AS back JOIN result ON result.id = back.result
   LEFT JOIN search ON search.query_id = back.query_id LEFT JOIN site ON site.id = search.site
 """
-FIND_VIEW = """
--- One row: how a public view is made.
-SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?
-"""
 _EVENT_TABLES = ("search", "click", "impression", "rating", "answer", "conversion", "came_back")
 FIND_CLICKS = """
 -- One row per click on a page of a list.
@@ -63,12 +60,12 @@ def export(connection: sqlite3.Connection, asked: Extract) -> Iterator[Sequence[
     """Yield the names of the columns, and then the rows."""
     sql = f"""
 SELECT * FROM ({_source(connection, asked)})
- WHERE day BETWEEN :first_day AND :last_day AND (:site IS NULL OR site = :site)
+ WHERE day BETWEEN :first_day AND :last_day AND (:handle IS NULL OR site = :handle)
 """
     bound = {
         "first_day": asked.first_day.isoformat(),
         "last_day": asked.last_day.isoformat(),
-        "site": asked.site,
+        "handle": asked.site,
     }
     cursor = connection.execute(sql, bound)
     yield [column for column, *_ in cursor.description]
@@ -80,7 +77,7 @@ def _source(connection: sqlite3.Connection, asked: Extract) -> str:
         return RETURNS
     if not asked.whole or not _MORE.get(asked.table):
         return f"SELECT * FROM {asked.table}"
-    made: str = connection.execute(FIND_VIEW, (asked.table,)).fetchone()[0]
+    made = view_sql(asked.table)
     select = made.partition(" AS\n")[2]
     head = ""
     if asked.table == "impressions":  # those of searches stand with their searches

@@ -49,7 +49,7 @@ def _sums(name: str, sums: str, source: str) -> str:
     """Return SQL for *sums* of *source*: one row per value of the column *name*, one in all for none."""
     return f"""
 -- One row per value of one column: its sums.
-SELECT {name or "0"} AS key, {sums} {source} {"GROUP BY key" if name else ""}
+SELECT {name or "0"} AS key, {sums} {source} {f"GROUP BY {name}" if name else ""}
 """
 
 
@@ -63,8 +63,8 @@ def _questions(search_index: str, click_index: str, text: str, tallied_by: str) 
     clicks_of_queries = f"{clicks} AND query IS NOT NULL "
     search_sums = f"""
        count(*), coalesce(sum(clicked), 0), count(total_hits), {_EMPTY},
-       count(*) FILTER (WHERE total_hits > 0 AND NOT clicked),
-       coalesce(sum(:billion / best_position) FILTER (WHERE clicked), 0)"""
+       count(*) FILTER (WHERE total_hits > 0 AND clicked = 0),
+       coalesce(sum(:billion / best_position) FILTER (WHERE clicked = 1), 0)"""
     click_sums = f"count(*), {_POSITIONS}, coalesce(sum(:billion / nullif(position, 0)), 0)"
     return Questions(
         searched={name: _sums(name, search_sums, searches) for name in ("", "day", *FACETS)},
@@ -76,7 +76,7 @@ SELECT module, position, count(*) {clicks} AND position > 0 GROUP BY module, pos
         tally=f"""
 -- One list for each part: 4 × the query of each search, + 2 where it was clicked, + 1 where it is
 -- known to have found nothing. Counted in Python, in half the time that SQLite takes to sort them.
-SELECT json_group_array(4 * query + 2 * clicked + (total_hits IS 0)) {searches} {tallied_by}
+SELECT json_group_array(4 * query + 2 * clicked + iif(total_hits = 0, 1, 0)) {searches} {tallied_by}
 """,
         ranked={
             "alone": "-- One row per query that was clicked and not searched, most clicked first."
@@ -88,9 +88,9 @@ SELECT json_group_array(4 * query + 2 * clicked + (total_hits IS 0)) {searches} 
             "deep": "-- One row per query whose clicks have a deep mean position, deepest first."
             + ranking(
                 f"{clicks_of_queries} AND position > 0",
-                "avg(position)",
+                "1.0 * sum(position) / count(*)",
                 "count(*)",
-                having="second >= :least AND first >= :deeper",
+                having="{second} >= :least AND {first} >= :deeper",
             ),
         },
         top_results=f"""

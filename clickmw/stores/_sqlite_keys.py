@@ -10,8 +10,7 @@ from clickmw.stores.base import StoredKey
 _PREFIX = "key/"
 FIND_KEYS = """
 -- One row per key, oldest first.
-SELECT substr(key, 5), value FROM meta WHERE key GLOB 'key/*'
- ORDER BY json_extract(value, '$.created_ms'), key
+SELECT substr(key, 5), value FROM meta WHERE key LIKE 'key/%' ORDER BY key
 """
 ADD_KEY = "INSERT INTO meta (key, value) VALUES (?, ?)"
 REMOVE_KEY = "DELETE FROM meta WHERE key = ?"
@@ -20,7 +19,8 @@ REMOVE_KEY = "DELETE FROM meta WHERE key = ?"
 def find_keys(connection: sqlite3.Connection) -> list[StoredKey]:
     """Return all keys, oldest first."""
     rows = connection.execute(FIND_KEYS).fetchall()
-    return [StoredKey(name, **json.loads(value)) for name, value in rows]
+    keys = [StoredKey(name, **json.loads(value)) for name, value in rows]
+    return sorted(keys, key=lambda key: (key.created_ms, key.id))
 
 
 def add_key(connection: sqlite3.Connection, key: StoredKey) -> None:

@@ -85,7 +85,7 @@ SELECT term.text, sum(searches) AS searches, sum(searches_clicked), sum(searches
        sum(searches_empty), coalesce(sum(clicks){OF_MODULE}, 0) AS clicks, coalesce(sum(impressions){OF_MODULE}, 0) AS shown,
        coalesce(sum(position_sum){OF_MODULE}, 0), coalesce(sum(clicks_positioned){OF_MODULE}, 0)
   FROM cube JOIN term ON term.id = cube.{name}
-{WHERE_CUBE_OR_MODULE} GROUP BY cube.{name} HAVING {_ANYTHING}
+{WHERE_CUBE_OR_MODULE} GROUP BY cube.{name}, term.text HAVING {_ANYTHING}
  ORDER BY searches DESC, clicks DESC, term.text
 """
     for name in FACETS
@@ -98,12 +98,13 @@ _DAYS = "day BETWEEN :first_day AND :last_day"
 
 
 def ranking(
-    source: str, first: str, second: str = "0", *, having: str = "first > 0", key: str = "query"
+    source: str, first: str, second: str = "0", *, having: str = "{first} > 0", key: str = "query"
 ) -> str:
     """Return SQL that ranks the keys of *source* by two sums, largest first."""
     return f"""
 SELECT {key}, {first} AS first, {second} AS second {source}
- GROUP BY {key} HAVING {having} ORDER BY first DESC, second DESC, {key} LIMIT :limit
+ GROUP BY {key} HAVING {having.format(first=first, second=second)}
+ ORDER BY first DESC, second DESC, {key} LIMIT :limit
 """
 
 
@@ -188,7 +189,7 @@ def _largest(
     likely: str = "",
     also: str = "",
     second: str = "0",
-    having: str = "first > 0",
+    having: str = "{first} > 0",
 ) -> str:
     """Return SQL that ranks by the sum of *count*, largest first.
 
@@ -221,12 +222,12 @@ SELECT query.text, sum(searches), sum(searches_clicked), sum(searches_known), su
   FROM ranked CROSS JOIN day_query AS kept INDEXED BY days_of_query
          ON kept.query = ranked.query AND kept.site IN {_PLACES} AND kept.{_DAYS}
   JOIN query ON query.id = ranked.query
- GROUP BY ranked.query ORDER BY ranked.first DESC, ranked.second DESC, query.text
+ GROUP BY ranked.query, query.text, ranked.first, ranked.second ORDER BY ranked.first DESC, ranked.second DESC, query.text
 """
 
 
 def _ranked(
-    columns: str, which: str, first: str, second: str = "0", having: str = "first > 0"
+    columns: str, which: str, first: str, second: str = "0", having: str = "{first} > 0"
 ) -> str:
     return ranking(_summed(OF_QUERIES, columns, which), first, second, having=having)
 
@@ -249,7 +250,8 @@ WITH own AS MATERIALIZED (
        AND site IN {_PLACES} AND {_DAYS})
 )
 SELECT query, own.found * every.clicked - own.clicked * every.found AS first, own.found AS second
-  FROM own CROSS JOIN every WHERE own.found >= :least AND first > 0
+  FROM own CROSS JOIN every
+ WHERE own.found >= :least AND own.found * every.clicked > own.clicked * every.found
  ORDER BY first DESC, second DESC, query LIMIT :limit
 """
 _NOT_CLICKED = f"""
@@ -265,7 +267,7 @@ QUERIES = {
             "searches",
             columns="searches clicks",
             second="sum(clicks)",
-            having="first > 0 OR second > 0",
+            having="{first} > 0 OR {second} > 0",
         ),
     ),
     "unclicked": _queries(
@@ -301,7 +303,7 @@ QUERIES = {
             _enough(OF_QUERIES, "known.clicks"),
             "1.0 * sum(position_sum) / sum(clicks_positioned)",
             "sum(clicks_positioned)",
-            having="second >= :least AND sum(position_sum) >= :deeper * second",
+            having="{second} >= :least AND sum(position_sum) >= :deeper * {second}",
         ),
     ),
 }
@@ -320,7 +322,7 @@ SELECT unclicked.result, sum(kept.impressions) AS shown
   FROM unclicked CROSS JOIN days CROSS JOIN place
  CROSS JOIN day_result AS kept
          ON kept.site = place.site AND kept.day = days.day AND kept.result = unclicked.result
- GROUP BY unclicked.result HAVING shown >= :least ORDER BY shown DESC, unclicked.result LIMIT :limit
+ GROUP BY unclicked.result HAVING sum(kept.impressions) >= :least ORDER BY shown DESC, unclicked.result LIMIT :limit
 """
 
 
@@ -398,7 +400,7 @@ SELECT iif(result.url = '', result.doc_id, result.url), result.title, ranked.fir
  CROSS JOIN day_result AS kept
          ON kept.site = place.site AND kept.day = days.day AND kept.result = ranked.result
   JOIN result ON result.id = ranked.result
- GROUP BY ranked.result ORDER BY ranked.first DESC, 1
+ GROUP BY ranked.result, result.url, result.doc_id, result.title, ranked.first ORDER BY ranked.first DESC, 1
 """
 POSITIONS = (
     """
@@ -407,7 +409,7 @@ SELECT term.text, bucket, sum(impressions), sum(clicks) FROM cube_position JOIN 
 """
     + WHERE_CUBE
     + WHERE_MODULE
-    + " GROUP BY module, bucket HAVING sum(impressions) > 0 OR sum(clicks) > 0 ORDER BY term.text, bucket"
+    + " GROUP BY module, term.text, bucket HAVING sum(impressions) > 0 OR sum(clicks) > 0 ORDER BY term.text, bucket"
 )
 MODULES = (
     """
@@ -417,7 +419,7 @@ SELECT term.text, sum(impressions), sum(clicks), sum(position_sum), sum(clicks_p
 """
     + WHERE_CUBE
     + WHERE_MODULE
-    + " GROUP BY module HAVING sum(clicks) > 0 OR sum(impressions) > 0 ORDER BY sum(clicks) DESC, sum(impressions) DESC, term.text"
+    + " GROUP BY module, term.text HAVING sum(clicks) > 0 OR sum(impressions) > 0 ORDER BY sum(clicks) DESC, sum(impressions) DESC, term.text"
 )
 LIVE_CLICKS = """
 -- One row per click, newest first.
@@ -510,10 +512,10 @@ WITH owned AS MATERIALIZED (
   {OWNED} AND day_host.day BETWEEN :first_day AND :last_day
      AND day_host.site IN (SELECT id FROM site WHERE :sites IS NULL
                            OR handle IN (SELECT value FROM json_each(:sites)))
-   GROUP BY day_host.day, day_host.site, 3
+   GROUP BY day_host.day, site.handle, 3, 4, 5, advertiser.network_id, advertiser.network_name
 )
 SELECT known.rows, page.* FROM (SELECT count(*) AS rows FROM owned) AS known
   LEFT JOIN (SELECT * FROM owned ORDER BY day DESC, clicks DESC, advertiser_name, advertiser_id, handle
-              LIMIT :limit OFFSET :offset) AS page
+              LIMIT :limit OFFSET :offset) AS page ON true
  ORDER BY day DESC, clicks DESC, advertiser_name, advertiser_id, handle
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from datetime import date
-from functools import lru_cache, partial
 from zoneinfo import ZoneInfo
 
 from clickmw.counting import CLICK_HORIZON_MS, SEARCH_WINDOW_MS
@@ -33,6 +32,15 @@ _EPOCH = date(1970, 1, 1).toordinal()
 SITES = """
 -- One row per site and the time zone that its days are kept in.
 SELECT id, handle, time_zone FROM site ORDER BY id
+"""
+QUARTERS = f"""
+-- One row per quarter hour of UTC that has rows of a site.
+SELECT DISTINCT received_ms / {QUARTER_MS} FROM {{table}} WHERE site = ? AND day >= ?
+"""
+MOVE_DAYS = f"""
+-- One row per row of a site: its day in another time zone, as a table has it by quarter hours.
+UPDATE {{table}} SET day = moved.day FROM moved
+ WHERE {{table}}.site = ? AND {{table}}.day >= ? AND moved.quarter = {{table}}.received_ms / {QUARTER_MS}
 """
 CHANGE_DECISION = """
 -- One row per search whose standing was wrong.
@@ -65,10 +73,10 @@ SELECT coalesce(first_query_id, query_id) AS query_id, min(own_best) AS best
 """
 CHANGE_CLICKED = """
 -- One row per counted search that was wrong about having been clicked, or where.
-UPDATE search SET clicked = owned.query_id IS NOT NULL, best_position = owned.best
+UPDATE search SET clicked = iif(owned.query_id IS NOT NULL, 1, 0), best_position = owned.best
   FROM search AS same LEFT JOIN owned ON owned.query_id = same.query_id
  WHERE search.query_id = same.query_id AND search.drop_reason = 0 AND search.received_ms >= :settled_ms
-   AND (search.clicked <> (owned.query_id IS NOT NULL) OR search.best_position IS NOT owned.best)
+   AND (search.clicked <> iif(owned.query_id IS NOT NULL, 1, 0) OR search.best_position IS NOT owned.best)
 """
 
 
@@ -108,15 +116,14 @@ def move_days(
 
 def _move_site(connection: sqlite3.Connection, site: int, zone: str, whole: int) -> None:
     connection.execute("UPDATE site SET time_zone = ? WHERE id = ?", (zone, site))
-    day = lru_cache(maxsize=10_000)(partial(day_at, ZoneInfo(zone)))
-    connection.create_function("day_at_site", 1, day, deterministic=True)
-    bound = {"site": site, "whole": whole}
+    place = ZoneInfo(zone)
     for table in DATED:
-        connection.execute(
-            f"UPDATE {table} SET day = max(:whole, day_at_site(received_ms / {QUARTER_MS}))"
-            " WHERE site = :site AND day >= :whole",
-            bound,
-        )
+        connection.execute("CREATE TEMP TABLE moved (quarter INTEGER PRIMARY KEY, day INTEGER)")
+        found = connection.execute(QUARTERS.format(table=table), (site, whole)).fetchall()
+        days = [(quarter, max(whole, day_at(place, quarter))) for (quarter,) in found]
+        connection.executemany("INSERT INTO moved (quarter, day) VALUES (?, ?)", days)
+        connection.execute(MOVE_DAYS.format(table=table), (site, whole))
+        connection.execute("DROP TABLE moved")
 
 
 def decide_again(connection: sqlite3.Connection, options: StoreOptions, horizon_ms: int) -> None:
@@ -144,7 +151,7 @@ def _change_reasons(
 ) -> None:
     # By way of a table: there is no index of event ids, and one pass over the rows is enough.
     connection.execute("CREATE TEMP TABLE wrong (event_id BLOB PRIMARY KEY, reason INTEGER)")
-    connection.executemany("INSERT INTO wrong VALUES (?, ?)", rows)
+    connection.executemany("INSERT INTO wrong (event_id, reason) VALUES (?, ?)", rows)
     connection.execute(
         f"UPDATE {table} SET drop_reason = wrong.reason FROM wrong"
         f" WHERE {table}.event_id = wrong.event_id"
@@ -159,7 +166,7 @@ def _count_clicks(connection: sqlite3.Connection, horizon_ms: int, settled_ms: i
         (OWNED_CLICKS, "owned_id ON owned (query_id)", CHANGE_CLICKED, "owned"),
     ):
         connection.execute(made)
-        connection.execute(f"CREATE INDEX temp.{index}")
+        connection.execute(f"CREATE INDEX {index}")
         connection.execute(change, bound)
         connection.execute(f"DROP TABLE {name}")
 

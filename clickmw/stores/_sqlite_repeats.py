@@ -23,7 +23,10 @@ FIND_SENT = """
 SELECT client_id, kind, site, received_ms, event_id, last_ms, place FROM sent_id
  WHERE client_id IN ({})
 """
-ADD_SENT = "INSERT INTO sent_id VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_SENT = """
+INSERT INTO sent_id (client_id, kind, site, received_ms, event_id, last_ms, place)
+ VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 FORGET_SENT = """
 DELETE FROM sent_id
  WHERE client_id = ? AND kind = ? AND site = ? AND received_ms = ? AND event_id = ?
@@ -61,7 +64,8 @@ class Repeats:
         ids = sorted({key[0] for key in found})
         for *shared, received_ms, event_id, last_ms, place in self.batch.find(FIND_SENT, ids):
             head = Sent(received_ms, event_id, last_ms)
-            self._known.setdefault((shared[0], shared[1], shared[2]), {})[event_id] = head, place
+            known = self._known.setdefault((shared[0], shared[1], shared[2]), {})
+            known[event_id] = head, _unpacked(place)
         for key, sent in found.items():
             known = self._known.get(key, {})
             self._chains[key] = chains(sorted([*sent, *(head for head, _ in known.values())]))
@@ -100,7 +104,13 @@ class Repeats:
             if key in self._chains
         ]
         new = [
-            (*key, first.received_ms, first.event_id, last_ms, self._place(key, first.event_id))
+            (
+                *key,
+                first.received_ms,
+                first.event_id,
+                last_ms,
+                _packed(self._place(key, first.event_id)),
+            )
             for key, chained in self._chains.items()
             for first, last_ms in (
                 (each[0], max(sent.last_ms for sent in each)) for each in chained
@@ -112,3 +122,13 @@ class Repeats:
     def _place(self, key: Key, event_id: bytes) -> Place:
         known = self._known.get(key, {})
         return known[event_id][1] if event_id in known else self.batch.places[event_id]
+
+
+def _packed(place: Place) -> bytes:
+    """Return *place* as a row has it: a number as 8 bytes, or the query id of a search (12)."""
+    return place if isinstance(place, bytes) else place.to_bytes(8)
+
+
+def _unpacked(place: Place) -> Place:
+    """Return what :func:`_packed` was given; once numbers were kept as they are."""
+    return int.from_bytes(place) if isinstance(place, bytes) and len(place) == 8 else place

@@ -19,8 +19,8 @@ from clickmw.stores.base import Stored
 
 ADD_RETURN = """
 -- One row per return of a visitor to the results.
-INSERT INTO came_back (event_id, received_ms, query_id, view_id, visitor, result, position, client_id,
-  dwell_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO came_back (id, event_id, received_ms, query_id, view_id, visitor, result, position, client_id,
+  dwell_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ANY_RETURN = "SELECT EXISTS (SELECT 1 FROM came_back)"
 FIND_RETURNED = """
@@ -52,7 +52,7 @@ SELECT back.query_id, back.visitor, back.result, back.position,
 FIND_LEFT_FOR = f"""
 -- One row per click on a page of a list; counted: whether a return may belong to it.
 SELECT click.query_id, visitor, result, position, view_id, received_ms, event_id, click.id,
-       drop_reason = 0 AND term.text IN {tuple(sorted(COUNTED_KINDS))} AS counted, dwell_s
+       iif(drop_reason = 0 AND term.text IN {tuple(sorted(COUNTED_KINDS))}, 1, 0) AS counted, dwell_s
   FROM click JOIN term ON term.id = click.kind WHERE click.query_id IN ({{}})
 """
 CHANGE_DWELL = """
@@ -91,6 +91,8 @@ class Returns:
             if isinstance(event, Return) and not (event.drop_reason or event.robot)
         ]
         self.pages = {row[2] for row in rows}
+        next_id = self.batch.next_id("came_back") if rows else 0
+        rows = [(number, *row) for number, row in enumerate(rows, next_id)]
         self.batch.connection.executemany(ADD_RETURN, rows)
 
     def _row(self, event_id: bytes, back: Return) -> tuple[Any, ...]:

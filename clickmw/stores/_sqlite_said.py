@@ -51,8 +51,8 @@ TABLE_OF: dict[type, str] = {
     Conversion: "conversion",
 }
 ADD_SAID = {
-    table: f"INSERT INTO {table} ({_COMMON}, {own})"
-    f" VALUES ({', '.join('?' * (14 + own.count(',') + 1))})"
+    table: f"INSERT INTO {table} (id, {_COMMON}, {own})"
+    f" VALUES ({', '.join('?' * (15 + own.count(',') + 1))})"
     for table, own in _OWN.items()
 }
 CHANGE_SAID = {table: f"UPDATE {table} SET drop_reason = ? WHERE id = ?" for table in _OWN}
@@ -330,17 +330,25 @@ class Words:
 
     def write(self) -> None:
         """Count and write everything that is new or changed."""
+        numbers: dict[str, int] = {}
+        added: dict[str, list[tuple[object, ...]]] = {}
         for state in self.states:
             self._count(state, 1)
             reason = self.batch.term(state.reason)
             if state.ids:
-                rows = [(reason, number) for number in state.ids]
-                self.batch.connection.executemany(CHANGE_SAID[state.table], rows)
+                changed = [(reason, number) for number in state.ids]
+                self.batch.connection.executemany(CHANGE_SAID[state.table], changed)
             else:
+                table = state.table
+                number = numbers.get(table) or self.batch.next_id(table)
                 if state.event_id in self.batch.places:
-                    self.batch.places[state.event_id] = self.batch.next_id(state.table)
-                new = [(*state.head, reason, *own) for own in state.rows]
-                self.batch.connection.executemany(ADD_SAID[state.table], new)
+                    self.batch.places[state.event_id] = number
+                added.setdefault(table, []).extend(
+                    (each, *state.head, reason, *own) for each, own in enumerate(state.rows, number)
+                )
+                numbers[table] = number + len(state.rows)
+        for table, rows in added.items():
+            self.batch.connection.executemany(ADD_SAID[table], rows)
         for query_id, (table, event_id, visitor, site) in self._waiting:
             place = table, self.batch.places[event_id], visitor, site
             self.batch.let_wait(query_id, event_id, place)

@@ -259,7 +259,7 @@ SELECT lower(hex(click.event_id)) AS event_id,
        result.url AS url, result.title AS title, coalesce(click.doc_id, result.doc_id) AS doc_id,
        click.position AS position, module.text AS module_code, source.text AS source, trust.text AS trust,
        nullif(lower(hex(click.visitor)), '') AS visitor, click.session AS session, device.text AS device,
-       referrer.text AS referrer_host, click.drop_reason = 0 AS counted,
+       referrer.text AS referrer_host, iif(click.drop_reason = 0, 1, 0) AS counted,
        nullif(reason.text, '') AS drop_reason, kind.text AS kind, click.received_ms AS received_ms,
        language.text AS language, profile.text AS profile, click.ad_id AS ad_id,
        click.user_activated AS user_activated, click.dwell_s AS dwell_s,
@@ -288,7 +288,7 @@ SELECT lower(hex(search.query_id)) AS query_id,
        CASE WHEN search.offset > 0 THEN search.offset / 10 + 1 ELSE 1 END AS page,
        language.text AS language, profile.text AS profile, tag.text AS tag, kind.text AS kind,
        source.text AS source, nullif(lower(hex(search.visitor)), '') AS visitor, search.session AS session,
-       search.drop_reason = 0 AS counted, nullif(reason.text, '') AS drop_reason,
+       iif(search.drop_reason = 0, 1, 0) AS counted, nullif(reason.text, '') AS drop_reason,
        search.shared AS shared, nullif(lower(hex(search.first_query_id)), '') AS first_query_id,
        search.received_ms AS received_ms, search.offset AS offset, device.text AS device,
        trust.text AS trust
@@ -316,14 +316,14 @@ SELECT lower(hex(search.query_id)) AS query_id, date(search.day * 86400, 'unixep
            AND json_extract(mark.value, '$[1]') = json_extract(shown.value, '$[2]')) AS seen_at,
        lower(hex(search.event_id)) AS event_id, 'result' AS kind, NULL AS label,
        source.text AS source,
-       reason.text IN ('', 'page', 'repeat', 'typing') AS counted,
+       iif(reason.text IN ('', 'page', 'repeat', 'typing'), 1, 0) AS counted,
        CASE WHEN reason.text IN ('page', 'repeat', 'typing') THEN NULL
             ELSE nullif(reason.text, '') END AS drop_reason,
        strftime('%Y-%m-%dT%H:%M:%fZ', search.received_ms / 1000.0, 'unixepoch') AS received_at,
        nullif(lower(hex(search.visitor)), '') AS visitor, search.session AS session, NULL AS ad_id,
        trust.text AS trust, tag.text AS tag
   FROM search
-  JOIN json_each(search.impressions) AS shown
+  CROSS JOIN json_each(search.impressions) AS shown
   JOIN site ON site.id = search.site
   JOIN query ON query.id = search.query
   JOIN result ON result.id = json_extract(shown.value, '$[0]')
@@ -337,7 +337,7 @@ SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoc
        site.handle, query.text, result.url, coalesce(shown.doc_id, result.doc_id),
        shown.position, module.text,
        NULL, lower(hex(shown.event_id)), kind.text, shown.label,
-       source.text, shown.drop_reason = 0, nullif(reason.text, ''),
+       source.text, iif(shown.drop_reason = 0, 1, 0), nullif(reason.text, ''),
        strftime('%Y-%m-%dT%H:%M:%fZ', shown.received_ms / 1000.0, 'unixepoch'),
        nullif(lower(hex(shown.visitor)), ''), shown.session, shown.ad_id, trust.text, tag.text
   FROM impression AS shown
@@ -365,7 +365,7 @@ SELECT lower(hex(said.event_id)) AS event_id,
        nullif(lower(hex(said.query_id)), '') AS query_id,
        nullif(lower(hex(said.visitor)), '') AS visitor, said.session AS session,
        device.text AS device, language.text AS language, profile.text AS profile,
-       source.text AS source, trust.text AS trust, said.drop_reason = 0 AS counted,
+       source.text AS source, trust.text AS trust, iif(said.drop_reason = 0, 1, 0) AS counted,
        nullif(reason.text, '') AS drop_reason, said.received_ms AS received_ms, {own}
   FROM {table} AS said
   JOIN site ON site.id = said.site
@@ -408,8 +408,14 @@ SELECT site.handle AS site, date(day_host.day * 86400, 'unixepoch') AS day, {ADV
        sum(day_host.clicks) AS clicks,
        advertiser.network_id AS network_id, advertiser.network_name AS network_name
 {OWNED}
- GROUP BY day_host.site, day_host.day, 3;
+ GROUP BY site.handle, day_host.day, 3, 4, 5, advertiser.network_id, advertiser.network_name;
 """
+
+
+def view_sql(name: str) -> str:
+    """Return the statement that makes the public view *name*."""
+    start = f"CREATE VIEW {name} AS\n"
+    return start + (VIEWS + WORDS_VIEWS + DAILY_CLICKS).partition(start)[2].partition(";")[0]
 
 
 def _rollup_table(name: str, shape: tuple[tuple[str, ...], tuple[str, ...]]) -> str:

@@ -54,7 +54,8 @@ UPDATE search SET activated = ?, drop_reason = ?, first_query_id = ?, own_clicks
 """
 ADD_RECENT = """
 -- One row per search that may stand beside another one of its visitor.
-INSERT OR IGNORE INTO recent_search (site, visitor, received_ms, query_id) VALUES (?, ?, ?, ?)
+INSERT INTO recent_search (site, visitor, received_ms, query_id) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO NOTHING
 """
 
 

@@ -8,7 +8,7 @@ when the day is over.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Row = Sequence[int]
 
@@ -38,26 +38,27 @@ CREATE INDEX days_of_result ON day_result (result, site, day, clicks) WHERE clic
 _ADD_QUERIES = """
 -- One row per query.
 INSERT INTO total_query (site, query, searches, searches_empty, clicks) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (site, query) DO UPDATE SET searches = searches + excluded.searches,
-       searches_empty = searches_empty + excluded.searches_empty, clicks = clicks + excluded.clicks
+    ON CONFLICT (site, query) DO UPDATE SET searches = total_query.searches + excluded.searches,
+       searches_empty = total_query.searches_empty + excluded.searches_empty,
+       clicks = total_query.clicks + excluded.clicks
 """
 _ADD_CLICKS = """
 -- One row per clicked result.
 INSERT INTO total_result (site, result, clicks, impressions) VALUES (?, ?, ?, 0)
-    ON CONFLICT (site, result) DO UPDATE SET clicks = clicks + excluded.clicks
+    ON CONFLICT (site, result) DO UPDATE SET clicks = total_result.clicks + excluded.clicks
 """
 _ADD_SHOWN = """
 -- One row per result shown on a day that is over.
 INSERT INTO total_result (site, result, clicks, impressions) VALUES (?, ?, 0, ?)
-    ON CONFLICT (site, result) DO UPDATE SET impressions = impressions + excluded.impressions
+    ON CONFLICT (site, result) DO UPDATE SET impressions = total_result.impressions + excluded.impressions
 """
 _FIND_THROUGH = "SELECT site, day FROM shown_through"
 _ADD_DAYS_OVER = """
 -- One row per day and result of a site, of the days that are over since.
 INSERT INTO total_result (site, result, clicks, impressions)
-SELECT site, result, 0, impressions FROM day_result
- WHERE site = :site AND day > :through AND day < :newest
-    ON CONFLICT (site, result) DO UPDATE SET impressions = impressions + excluded.impressions
+SELECT site, result, 0, sum(impressions) FROM day_result
+ WHERE site = :site AND day > :through AND day < :newest GROUP BY site, result
+    ON CONFLICT (site, result) DO UPDATE SET impressions = total_result.impressions + excluded.impressions
 """
 _SET_THROUGH = """
 -- One row per site.
@@ -74,7 +75,7 @@ HAVING sum(searches) <> 0 OR sum(searches_empty) <> 0 OR sum(clicks) <> 0
 SELECT day_result.site, result, sum(clicks) AS clicked,
        sum(iif(day_result.day <= shown_through.day, impressions, 0)) AS shown
   FROM day_result JOIN shown_through ON shown_through.site = day_result.site
- GROUP BY day_result.site, result HAVING clicked <> 0 OR shown <> 0
+ GROUP BY day_result.site, result HAVING sum(clicks) <> 0 OR sum(iif(day_result.day <= shown_through.day, impressions, 0)) <> 0
 """,
 }
 #: Table → SQL for what it has.
@@ -92,15 +93,15 @@ SELECT count(*) FROM (SELECT site, max(day) AS newest FROM day_result GROUP BY s
 
 def add_queries(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Add changes of ``day_query``, as its columns have them."""
-    changed = [(row[0], row[2], row[3], row[6], row[7]) for row in rows]
+    changed = _summed((row[0], row[2], row[3], row[6], row[7]) for row in rows)
     connection.executemany(_ADD_QUERIES, [row for row in changed if any(row[2:])])
 
 
 def add_results(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Add changes of ``day_result``, as its columns have them, when that table has them already."""
-    connection.executemany(_ADD_CLICKS, [(row[0], row[2], row[3]) for row in rows if row[3]])
+    connection.executemany(_ADD_CLICKS, _summed((row[0], row[2], row[3]) for row in rows if row[3]))
     through: dict[int, int] = dict(connection.execute(_FIND_THROUGH).fetchall())
-    late = [(r[0], r[2], r[6]) for r in rows if r[6] and r[1] <= through.get(r[0], -1)]
+    late = _summed((r[0], r[2], r[6]) for r in rows if r[6] and r[1] <= through.get(r[0], -1))
     connection.executemany(_ADD_SHOWN, late)
     # Rows are sorted by site and day: the last one of a site is its newest.
     for site, newest in {row[0]: row[1] for row in rows}.items():
@@ -109,6 +110,17 @@ def add_results(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
             bound = {"site": site, "through": -1 if known is None else known, "newest": newest}
             connection.execute(_ADD_DAYS_OVER, bound)
             connection.execute(_SET_THROUGH, (site, newest - 1))
+
+
+def _summed(rows: Iterable[Row]) -> list[Row]:
+    """Return one row for each site and key of *rows*: of several days, their sum."""
+    sums: dict[tuple[int, int], list[int]] = {}
+    for site, key, *counts in rows:
+        known = sums.get((site, key))
+        sums[site, key] = (
+            counts if known is None else [a + b for a, b in zip(known, counts, strict=True)]
+        )
+    return [(*key, *counts) for key, counts in sums.items()]
 
 
 def sum_again(connection: sqlite3.Connection) -> None:

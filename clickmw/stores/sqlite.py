@@ -82,17 +82,17 @@ DELETE FROM sent_id WHERE client_id < ? AND last_ms < ?
 SET_HORIZON = """
 -- One row: raw rows received before this have been pruned.
 INSERT INTO meta (key, value) VALUES ('pruned_before_ms', :before_ms) ON CONFLICT (key)
-    DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))
+    DO UPDATE SET value = CAST(max(CAST(meta.value AS INTEGER), CAST(excluded.value AS INTEGER)) AS TEXT)
 """
 ADD_TO_LEDGER = """
 -- One row per ledger line.
 INSERT INTO ledger (name, events) VALUES (?, ?)
-    ON CONFLICT (name) DO UPDATE SET events = events + excluded.events
+    ON CONFLICT (name) DO UPDATE SET events = ledger.events + excluded.events
 """
 LAST_EVENT = """
 -- The ledger's one line that is a time, not a sum.
 INSERT INTO ledger (name, events) VALUES ('last_event_ms', ?)
-    ON CONFLICT (name) DO UPDATE SET events = max(events, excluded.events)
+    ON CONFLICT (name) DO UPDATE SET events = max(ledger.events, excluded.events)
 """
 
 
