@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from contextlib import redirect_stdout, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -193,13 +194,14 @@ def report(
     first_day = today - timedelta(days=days - 1)
     given = {**facets, "site": site, "robots": "1" if robots else "", "from": str(first_day)}
     try:
-        asked = read_question({k: [v] for k, v in given.items() if v}, today=today).asked
+        question = read_question({k: [v] for k, v in given.items() if v}, today=today)
     except BadFilter as error:
         raise click.UsageError(str(error)) from error
     reader = door.routes.open_reader()
     try:
         known_site(door.settings, reader, site)
-        facts = report_facts(reader, asked, top, today=today)
+        notes = replace(question, least_visitors=door.settings.min_visitors).notes()
+        facts = report_facts(reader, question.asked, top, today=today, notes=notes)
     finally:
         reader.close()
     click.echo(json.dumps(facts, indent=2, default=str)) if as_json else print_report(facts)

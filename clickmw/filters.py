@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from clickmw.discretion import sentence
 from clickmw.errors import BadFilter
 from clickmw.stores.base import Filter
 
@@ -144,6 +145,7 @@ class Question:
     facets: Mapping[str, str]
     own: Mapping[str, str] = field(default_factory=dict)
     comparison: str = DEFAULT_COMPARISON
+    least_visitors: int = 0  #: as in the setting ``min_visitors``
 
     @property
     def compared(self) -> Period | None:
@@ -167,7 +169,8 @@ class Question:
 
     def notes(self) -> list[str]:
         """Return what has to be said of the filters wherever their numbers stand."""
-        return [NOTES[name] for name in self.facets if name in NOTES]
+        hidden = [sentence(self.least_visitors)] if self.least_visitors else []
+        return [*(NOTES[name] for name in self.facets if name in NOTES), *hidden]
 
     def chips(self) -> list[tuple[str, str, str]]:
         """Return each filter's label, its value and the query string without it."""
@@ -233,7 +236,7 @@ def read_question(
         _check_facet(name, value)
     if facets.get("robots") == "0":
         del facets["robots"]
-    chosen = {name: value for name, value in facets.items() if name != "robots"}
+    chosen: dict[str, Any] = {k: v for k, v in facets.items() if k != "robots"}
     asked = Filter(
         first_day=period.first_day,
         last_day=period.last_day,

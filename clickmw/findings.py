@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from clickmw.metrics import METRICS
 from clickmw.rates import rate
-from clickmw.stores.base import Explained, Filter, PlaceRow, QueryRow, Totals
+from clickmw.stores.base import Explained, Filter, PlaceRow, QueryRow, Totals, Unnamed
 from clickmw.wire import clean_text
 
 Schema = dict[str, Any]
@@ -34,6 +34,8 @@ DEFINITIONS: Mapping[str, str] = {
     "rates": "A rate is numerator / denominator; low and high bound its 95 % Wilson interval. It is "
     "null where there is nothing to divide by; a ratio above 1 has no interval.",
     "window": "Whole calendar days, both ends included; complete is false while the last one runs.",
+    "unnamed": "Queries that too few visitors searched (the setting min_visitors of the site): they are "
+    "in the totals, and in no row. null: every query is named.",
     "not_counted": "Robots, repeated clicks and visitors who opted out are in none of the numbers.",
 }
 #: Characters that show nothing and can hide a text from people but not from a language model.
@@ -50,7 +52,7 @@ class Asked(NamedTuple):
     today: date
 
 
-def told(asked: Asked, totals: Totals, **facts: Any) -> dict[str, Any]:
+def told(asked: Asked, totals: Totals, unnamed: Unnamed | None, **facts: Any) -> dict[str, Any]:
     """Return *facts* with what every answer about queries says."""
     chosen = asked.filter
     window = {
@@ -68,7 +70,12 @@ def told(asked: Asked, totals: Totals, **facts: Any) -> dict[str, Any]:
         "item_ctr": _rate(totals.clicks, totals.impressions),
     }
     meaning = {"definitions": DEFINITIONS, "untrusted": UNTRUSTED}
-    return {"window": window, "totals": totals_told, **facts, **meaning}
+    left = {"unnamed": _unnamed(unnamed) if unnamed else None}
+    return {"window": window, "totals": totals_told, **left, **facts, **meaning}
+
+
+def _unnamed(found: Unnamed) -> dict[str, Any]:
+    return {"queries": found.queries, **_searches(found.sums), "clicks": found.sums.clicks}
 
 
 def _searches(row: Totals | QueryRow) -> dict[str, Any]:
@@ -189,11 +196,15 @@ _WINDOW = {
 _TOTALS = {**_SEARCHES, "clicks": _COUNT, "impressions": _COUNT, "item_ctr": _RATE}
 
 
+_UNNAMED = {"queries": _COUNT, **_SEARCHES, "clicks": _COUNT}
+
+
 def _answered(**facts: Schema) -> Schema:
     return _object(
         {
             "window": _object(_WINDOW),
             "totals": _object(_TOTALS),
+            "unnamed": {"anyOf": [_object(_UNNAMED), {"type": "null"}]},
             **facts,
             "definitions": kind("object", "What each number means.", additionalProperties=_WORDS),
             "untrusted": _WORDS,

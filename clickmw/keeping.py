@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from clickmw.discretion import sentence as rare_queries
+
 
 class Keeping(Protocol):
     """The settings that decide what is kept."""
@@ -19,6 +21,8 @@ class Keeping(Protocol):
     def dedupe_window_s(self) -> int: ...
     @property
     def count_trust(self) -> frozenset[str]: ...
+    @property
+    def min_visitors(self) -> int: ...
 
 
 class Sentence(NamedTuple):
@@ -40,6 +44,7 @@ def sentences(settings: Keeping) -> list[Sentence]:
             "compared for 48 hours.",
         ),
         *_never(),
+        *_shown(settings.min_visitors),
         Sentence("Who is not counted", _not_counted(settings)),
         Sentence("Asking not to be counted", _OPTOUT[settings.optout]),
     ]
@@ -107,6 +112,16 @@ def _never() -> Iterator[Sentence]:
         "No cookie and no storage, unless they opt out. Whoever opens this report has a cookie for "
         "twelve hours.",
     )
+
+
+def _shown(least: int) -> Iterator[Sentence]:
+    if least:
+        yield Sentence(
+            "Rare queries",
+            f"{rare_queries(least)} A visitor is another one each day, so that the same person counts "
+            "on each of several days; searches without a visitor count for nobody. Whoever may read "
+            "the database itself reads all queries.",
+        )
 
 
 def _not_counted(settings: Keeping) -> str:

@@ -42,7 +42,13 @@ def query_cells(row: QueryRow) -> Row:
 
 
 def _queries(look: Look) -> list[Row]:
-    return [query_cells(row) for row in look.reader.top_queries(look.asked, look.limit)]
+    rows = [query_cells(row) for row in look.reader.top_queries(look.asked, look.limit)]
+    unnamed = look.reader.unnamed_queries(look.asked)
+    found: list[Row] = [{**row, "unnamed_queries": 0} for row in rows]
+    if unnamed is None or not unnamed.queries:
+        return found
+    sums = {**query_cells(unnamed.sums), "query": None, "unnamed_queries": unnamed.queries}
+    return [*found, sums]
 
 
 def _results(look: Look) -> list[Row]:
@@ -132,6 +138,8 @@ QUERY_NUMBERS = (
     Column("no_result_rate", "No results", "rate", minor=True),
     Column("position_mean", "Avg. position", "mean", minor=True),
 )
+#: How many queries a row sums up that nobody is told: 0 where it is one.
+UNNAMED = Column("unnamed_queries", "Queries not named", "count", shown=False)
 RESULT_NUMBERS = (
     Column("clicks", "Clicks", "count"),
     Column("impressions", "Impressions", "count", minor=True),
@@ -161,7 +169,7 @@ LISTS: tuple[Panel, ...] = (
         name="queries",
         title="Top queries",
         about="What visitors searched most.",
-        columns=(Column("query", "Query", "query"), *QUERY_NUMBERS),
+        columns=(Column("query", "Query", "query"), *QUERY_NUMBERS, UNNAMED),
         rows=_queries,
         unkept=("impressions",),
         brief=("query", "searches", "search_ctr", "position_mean"),

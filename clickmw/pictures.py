@@ -28,7 +28,8 @@ def bars(rows: Sequence[Row], key: str) -> list[float]:
     """Return the width of the bar behind each row, in percent; 0 without a *key*."""
     if not key:
         return [0.0] * len(rows)
-    return fraction_of_largest([row[key] for row in rows])
+    # What is not named is many queries: no bar of one could stand beside it.
+    return fraction_of_largest([0 if row.get("unnamed_queries") else row[key] for row in rows])
 
 
 def day_chart(rows: Sequence[Row], before: Sequence[DayRow] = ()) -> Chart:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clickmw.headlines import Headline, metric_headline
+from clickmw.lists import UNNAMED
 from clickmw.metrics import Measure, mean, share
 from clickmw.panels import Column, Look, Page, Panel, Row
 from clickmw.pictures import click_history
@@ -22,6 +23,7 @@ def _result_queries(look: Look) -> list[Row]:
             "share_of_clicks": rate(row.clicks, clicks),
             "clicks_positioned": row.clicks_positioned,
             "position_mean": row.position_mean,
+            "unnamed_queries": row.unnamed,
         }
         for row in rows
     ]
@@ -98,6 +100,7 @@ RESULT_PANELS: tuple[Panel, ...] = (
             Column("share_of_clicks", "Share", "rate"),
             Column("clicks_positioned", "With a position", "count", shown=False),
             Column("position_mean", "Avg. position", "mean"),
+            UNNAMED,
         ),
         rows=_result_queries,
         brief=("query", "clicks", "share_of_clicks", "position_mean"),

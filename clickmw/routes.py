@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from clickmw import endpoints
 from clickmw.assets import TYPES, asset_of, marked_name, serve_asset
 from clickmw.beacon import OPERATIONS, Beacon
+from clickmw.discretion import Memory, discreet
 from clickmw.drain import Drain, Worker
 from clickmw.errors import StoreError
 from clickmw.health import fresh_reader, read_health
@@ -90,6 +91,7 @@ class Routes:
         self._protocols: PathTable[Answerer] | None = None
         self._access: ReportAccess | None = None
         self._report: Report | None = None
+        self._memory = Memory()
         #: How many pages of the host this process has looked at.
         self.pages_seen: Callable[[], int] = lambda: 0
 
@@ -189,14 +191,14 @@ class Routes:
         """Return what the set-up page says of this install, as a request sees it."""
         from clickmw.setting_up import look_around
 
-        return look_around(self.settings, environ, self.pages_seen(), self.open_reader)
+        return look_around(self.settings, environ, self.pages_seen(), self._read_all)
 
     def try_click(self, location: str = "", site: str = "") -> list[Station]:
         """Send a click that does not count to *location* (the report's page), of *site* (the first)."""
         from clickmw.trial import Line, try_click
 
         recorder, signer = self.redirect.recorder, self.redirect.signer
-        line = Line(recorder, signer, self.journal, self._follow, self.open_reader)
+        line = Line(recorder, signer, self.journal, self._follow, self._read_all)
         place = location or f"{self.settings.prefix}/report/"
         return try_click(line, place, site or self.settings.sites.all[0].handle)
 
@@ -232,6 +234,10 @@ class Routes:
         return self._report
 
     def open_reader(self) -> Reader:
+        """Return a view of the store for whatever is shown to anybody: it names no rare query."""
+        return discreet(self._read_all(), self.settings.min_visitors, self._memory)
+
+    def _read_all(self) -> Reader:
         """Return a view of the store that holds what has been received until now, if it can be had."""
         with contextlib.suppress(StoreError):
             self.worker.catch_up()

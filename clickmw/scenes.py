@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple, Protocol
 
@@ -97,6 +98,7 @@ def read_scene(
     question = read_question(arguments, today=today, own=own_arguments(page) if page else ())
     if page and page.needs and not question.own.get(page.needs, "").strip():
         raise BadFilter(f"Say what this is about: ?{page.needs}=…")
+    question = replace(question, least_visitors=settings.min_visitors)
     return Scene(asked, question, reader, sites, modules, today, zone)
 
 

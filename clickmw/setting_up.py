@@ -139,6 +139,13 @@ def check_access(settings: Settings) -> Iterator[Finding]:
     else:
         remedy = "set CLICKMW_ADMIN_PASSWORD, or give report_auth a function"
         yield Finding("report", "note", "closed: nobody was given access", remedy)
+    if settings.min_visitors and settings.visitor == "none":
+        yield Finding(
+            "rare queries",
+            "bad",
+            f"{settings.min_visitors} visitors are wanted of a query, and visitors are not told apart",
+            "no query is ever named: set visitor to daily, or min_visitors to 0",
+        )
 
 
 def check_platform(settings: Settings) -> Iterator[Finding]:

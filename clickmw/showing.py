@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from clickmw.metrics import (
     read_figures,
 )
 from clickmw.owner import TABS
-from clickmw.panels import Page, Panel, file_table, sort_rows
+from clickmw.panels import Page, Panel, Row, file_table, sort_rows
 from clickmw.pictures import bars, day_chart, position_charts
 from clickmw.remembering import remembering
 from clickmw.scenes import Asked, ReportSettings, Scene, question_facts
@@ -207,7 +207,7 @@ class Show:
                 else None
             ),
             more=min(5 * limit, MOST_ROWS)
-            if panel.limited and len(rows) == limit < MOST_ROWS
+            if panel.limited and _named(rows) == limit < MOST_ROWS
             else 0,
             limit=limit,
             refresh=_refresh(scene) if panel.name == "live" else "",
@@ -310,6 +310,11 @@ class Show:
             name: list(dict.fromkeys(filter(None, [*values, question.facets.get(name)])))
             for name, values in found.items()
         }
+
+
+def _named(rows: Sequence[Row]) -> int:
+    """Return how many of *rows* are of one thing: what is not named is summed up in one more."""
+    return sum(not row.get("unnamed_queries") for row in rows)
 
 
 def _narrowed(question: Question) -> bool:

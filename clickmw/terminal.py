@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -15,7 +15,14 @@ from clickmw.module_codes import MODULE_CODES
 from clickmw.panels import Column, Look, Panel
 from clickmw.stores.base import Filter, Reader
 from clickmw.tables import is_measure, plain
-from clickmw.wording import DASH, format_count, format_decimal, format_percent, format_seconds
+from clickmw.wording import (
+    DASH,
+    format_count,
+    format_decimal,
+    format_percent,
+    format_seconds,
+    format_unnamed,
+)
 
 #: What a terminal shows of the report's panels.
 SHOWN = ("queries", "results", "positions", "modules", "unclicked", "empty")
@@ -29,8 +36,12 @@ def report_facts(
     *,
     modules: Mapping[str, str] = MODULE_CODES,
     today: date | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what the terminal shows, as plain values for JSON; *top* rows of each list."""
+    """Return what the terminal shows, as plain values for JSON; *top* rows of each list.
+
+    *notes* are sentences that have to be said of the numbers.
+    """
     totals = reader.totals(asked)
     look = Look(
         reader=reader,
@@ -45,6 +56,7 @@ def report_facts(
         "to": asked.last_day.isoformat(),
         "site": asked.site,
         "filters": _filters(asked),
+        "notes": list(notes),
         "totals": asdict(totals),
         "metrics": {each.metric.name: plain(each.now) for each in read_figures(totals, None)},
         **{name: plain(PANELS[name].rows(look)) for name in SHOWN},
@@ -64,6 +76,8 @@ def print_report(facts: dict[str, Any]) -> None:
     """Print *facts* as text."""
     filters = "".join(f"   {name}: {_cell(value)}" for name, value in facts["filters"].items())
     click.echo(f"\n{facts['from']} to {facts['to']}   {facts['site'] or 'all sites'}{filters}\n")
+    for note in facts["notes"]:
+        click.echo(f"  {note}\n")
     width = max(len(metric.label) for metric in METRICS)
     for metric in METRICS:
         measure = Measure(**facts["metrics"][metric.name])
@@ -97,7 +111,7 @@ def _table(panel: Panel, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     columns = [column for column in panel.columns_shown(brief=False) if column.kind != "time"]
-    cells = [[_written(column, row[column.key]) for column in columns] for row in rows]
+    cells = [[_written(column, row) for column in columns] for row in rows]
     heads = [column.label for column in columns]
     widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(columns))]
     click.echo(f"\n{panel.title}")
@@ -107,8 +121,11 @@ def _table(panel: Panel, rows: list[dict[str, Any]]) -> None:
         click.echo("  " + "  ".join([first, *rest]).rstrip())
 
 
-def _written(column: Column, value: Any) -> str:
+def _written(column: Column, row: Mapping[str, Any]) -> str:
     """Return a cell as the page has it."""
+    value = row[column.key]
+    if column.kind == "query" and row.get("unnamed_queries"):
+        return format_unnamed(row["unnamed_queries"])
     if isinstance(value, dict) or is_measure(value):
         value = value["value"] if isinstance(value, dict) else value.value
     write = _WRITERS.get(column.kind)

@@ -161,9 +161,9 @@ class Toolbox:
         with closing(self.desk.open_reader()) as reader:
             asked = self._asked(given, reader)
             rows = read(reader, asked.filter, asked.limit + 1)
-            totals = reader.totals(asked.filter)
+            totals, unnamed = reader.totals(asked.filter), reader.unnamed_queries(asked.filter)
         shown = [query_facts(row) for row in rows[: asked.limit]]
-        return Outcome(told(asked, totals, rows=shown, more=len(rows) > asked.limit))
+        return Outcome(told(asked, totals, unnamed, rows=shown, more=len(rows) > asked.limit))
 
     def explain_query(self, given: Given) -> Outcome:
         """Return what was shown and clicked where for one query."""
@@ -171,10 +171,10 @@ class Toolbox:
         with closing(self.desk.open_reader()) as reader:
             asked = self._asked(given, reader)
             found = reader.explain_query(asked.filter, query, searches=SEARCHES_READ)
-            totals = reader.totals(asked.filter)
+            totals, unnamed = reader.totals(asked.filter), reader.unnamed_queries(asked.filter)
         modules = self._modules(asked.filter.site)
         facts = explanation(found, modules, asked.limit)
-        return Outcome(told(asked, totals, query=query, **facts))
+        return Outcome(told(asked, totals, unnamed, query=query, **facts))
 
     def _modules(self, handle: str | None) -> dict[str, str]:
         site = self.desk.settings.sites.by_handle(handle) if handle else None

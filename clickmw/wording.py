@@ -22,6 +22,11 @@ def format_count(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
+def format_unnamed(queries: int) -> str:
+    """Return what stands in the place of a query in the row of so many that nobody is told."""
+    return f"{queries:,} rarer quer{'y' if queries == 1 else 'ies'}"
+
+
 def format_percent(value: float | None) -> str:
     """Return a fraction as a percentage with one decimal."""
     return DASH if value is None else f"{100 * value:.1f}%"
@@ -173,6 +178,7 @@ def templates() -> Environment:
         days=format_days,
         signed=format_signed,
         seconds=format_seconds,
+        rarer=format_unnamed,
     )
     environment.tests["web_link"] = is_web_link
     environment.tests["measure"] = is_measure

@@ -40,6 +40,14 @@ def test_every_setting_is_there_with_its_source(tmp_path: Path) -> None:
     assert found["store"] != ""
 
 
+def test_a_number_of_visitors_that_nobody_can_reach_is_bad(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, min_visitors=5, visitor="none")
+    (found,) = of_topic(examine(settings), "rare queries")
+    assert found.verdict == "bad"
+    assert "no query is ever named" in found.remedy
+    assert of_topic(examine(settings_of(tmp_path, min_visitors=5)), "rare queries") == []
+
+
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     private = {
         "old_secrets": ["o" * 32],

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("contracts", "settings streaming stores.base"),
     (
         "rules",
-        "counting expectation journal keeping metrics payloads rollups shares stores stores._sqlite_dictionaries stores._sqlite_totals",
+        "counting discretion expectation journal metrics payloads rollups shares stores stores._sqlite_dictionaries stores._sqlite_totals",
     ),
     ("services", "recorder drain keyring stores._*"),
     (
@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("comparison of the report", "skipping"),
     (
         "parts",
-        "ad_urls aggregates assets diagnosis importing intake headlines openapi pages findings remembering login filters panels pictures trial compat stores.* templates",
+        "ad_urls aggregates assets diagnosis importing intake keeping headlines openapi pages findings remembering login filters panels pictures trial compat stores.* templates",
     ),
     ("plain panels of the report", "drilldowns lists tallies"),
     (

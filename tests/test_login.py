@@ -39,6 +39,7 @@ class Settings:
     keys: tuple[Key, ...] = ()
     trusted_proxies: int = 0
     keep_days: int = 395
+    min_visitors: int = 0
     visitor: str = "daily"
     optout: str = "drop"
     dedupe_window_s: int = 1_800

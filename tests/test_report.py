@@ -69,6 +69,7 @@ class Settings:
     journal: Path = Path("unused")
     trusted_proxies: int = 0
     keep_days: int = 395
+    min_visitors: int = 0
     visitor: str = "daily"
     optout: str = "drop"
     dedupe_window_s: int = 1_800
@@ -126,6 +127,9 @@ class MemoryReader:
         count = (asked.last_day - asked.first_day).days + 1
         days = [asked.first_day + timedelta(days=n) for n in range(count)]
         return [known.get(day, DayRow(day, 0, 0, 0, 0, 0)) for day in days]
+
+    def unnamed_queries(self, asked: Filter) -> None:
+        return None
 
     def top_queries(self, asked: Filter, limit: int) -> list[QueryRow]:
         return self.queries[:limit]

@@ -24,6 +24,11 @@ _COUNTED_CLICKS = (
    AND (:module IS NULL OR module = :module)
 """
 )
+# A row of the one query, where it is asked for.
+_TEXT_OF = """
+  SELECT 1 FROM query WHERE query.id = {}.query AND instr(text, :text) > 0
+     AND (:named IS NULL OR text IN (SELECT value FROM json_each(:named)))
+"""
 _OF_QUERY = WHERE_SITE + " AND query = :query"
 
 # -- one query -------------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ def _clicks_of_result(columns: str, grouped: str) -> str:
     FROM found CROSS JOIN days CROSS JOIN place
    CROSS JOIN click
            ON click.site = place.site AND click.day = days.day AND click.result = found.result
-   WHERE (:text IS NULL OR EXISTS (SELECT 1 FROM query WHERE query.id = click.query AND instr(text, :text) > 0))
+   WHERE (:text IS NULL OR EXISTS ({_TEXT_OF.format("click")}))
    {_COUNTED_CLICKS}
 )
 SELECT {columns} FROM clicked {grouped}
@@ -238,7 +243,9 @@ SESSION_SEARCHES = (
 -- One row per counted search, visitor by visitor in order of time; those without a visitor come first.
 SELECT site, visitor, received_ms, query_id, query, total_hits, clicked,
        CASE WHEN :text IS NULL THEN 1
-            ELSE iif(EXISTS (SELECT 1 FROM query WHERE query.id = search.query AND instr(text, :text) > 0), 1, 0) END
+            ELSE iif(EXISTS ("""
+    + _TEXT_OF.format("search")
+    + """), 1, 0) END
   FROM search
 """
     + WHERE_SITE

@@ -178,8 +178,10 @@ class DrilldownReader(SQLiteReading):
         }
 
     def _query(self, asked: Filter, query: str) -> int | None:
-        """Return the id of *query*, None when nobody asked it or it has not the text asked for."""
+        """Return the id of *query*, None when nobody asked it or the filter is not about it."""
         normal = normal_query(query)
+        if asked.named is not None and normal not in asked.named:
+            return None
         if asked.text is not None and normal_query(asked.text) not in normal:
             return None
         rows = self._rows(sql.FIND_QUERY, (normal,))

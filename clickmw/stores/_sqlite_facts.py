@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from clickmw.stores._sqlite_queries import (
     FACETS,
+    NAMED,
     WHERE_BOTH,
     WHERE_SITE,
     now_and_before,
@@ -28,7 +29,7 @@ _COUNTED = """
 """
 # A search has no module, a click has.
 _CLICK_COUNTED = f"{_COUNTED} AND kind IN (:result, :ad) AND (:module IS NULL OR module = :module) "
-_WITH_TEXT = " AND query IN (SELECT id FROM query WHERE instr(text, :text) > 0) "
+_WITH_TEXT = f" AND query IN ({NAMED}) "
 _EMPTY = "count(*) FILTER (WHERE total_hits = 0)"
 _POSITIONS = "count(nullif(position, 0)), coalesce(sum(position), 0)"
 
@@ -150,4 +151,57 @@ WITH rated AS (
 )
 SELECT count(*), coalesce(sum(score), 0), coalesce(sum(score * score), 0)
   FROM rated WHERE true {_WITH_TEXT} {_COUNTED}
+"""
+
+
+# -- who searched what -----------------------------------------------------------------------------
+
+_BY_SOMEBODY = " AND robot = 0 AND drop_reason = 0 AND visitor IS NOT NULL "
+
+
+def _visitors(table: str) -> str:
+    return f"visitor FROM {table} INDEXED BY {table}_by_query {WHERE_SITE} AND query = known.query {_BY_SOMEBODY}"
+
+
+def _common(candidates: str) -> str:
+    """Return SQL for those of the *candidates* that so many visitors have, each read as far as it takes.
+
+    Most of them have searched it; clicks are read only where those who have are too few.
+    """
+    return f"""
+-- One row per query that enough visitors searched or clicked on.
+SELECT query.text FROM ({candidates}) AS known JOIN query ON query.id = known.query
+ WHERE (SELECT count(*) FROM (SELECT DISTINCT {_visitors("search")} LIMIT :least)) >= :least
+    OR (SELECT count(*) FROM (SELECT {_visitors("search")} UNION SELECT {_visitors("click")})) >= :least
+"""
+
+
+#: Nothing has more visitors than it has searches and clicks over all days.
+COMMON_QUERIES = _common(f"""
+  SELECT query FROM total_query
+   WHERE site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
+     AND (:text IS NULL OR query IN ({NAMED}))
+   GROUP BY query HAVING sum(searches) + sum(clicks) >= :least""")
+COMMON_AMONG = _common("""
+  SELECT query.id AS query FROM json_each(:among) AS given JOIN query ON query.text = given.value""")
+
+_IDS = "(SELECT query.id FROM json_each(:named) AS named JOIN query ON query.text = named.value)"
+_NOT_NAMED = f" AND query NOT IN {_IDS} "
+UNNAMED_KEPT = f"""
+-- One row: how many queries of the days no name is given of, and their sums.
+SELECT count(DISTINCT query), coalesce(sum(searches), 0), coalesce(sum(searches_clicked), 0),
+       coalesce(sum(searches_known), 0), coalesce(sum(searches_empty), 0), coalesce(sum(clicks), 0),
+       coalesce(sum(impressions), 0), coalesce(sum(position_sum), 0), coalesce(sum(clicks_positioned), 0)
+  FROM day_query {WHERE_SITE} {_NOT_NAMED} AND (searches > 0 OR clicks > 0)
+"""
+_OF_SEARCHES = f"FROM search INDEXED BY search_facts {WHERE_SITE} {_COUNTED} {_NOT_NAMED}"
+_OF_CLICKS = f"""FROM click INDEXED BY click_facts {WHERE_SITE} {_CLICK_COUNTED}
+   AND query IS NOT NULL {_NOT_NAMED}"""
+UNNAMED = f"""
+-- One row: the same under filters that no rollup knows.
+SELECT (SELECT count(*) FROM (SELECT query {_OF_SEARCHES} UNION SELECT query {_OF_CLICKS})),
+       searched.*, clicks, NULL, positions, positioned
+  FROM (SELECT count(*), coalesce(sum(clicked), 0), count(total_hits), {_EMPTY} {_OF_SEARCHES}) AS searched
+ CROSS JOIN (SELECT count(*) AS clicks, count(nullif(position, 0)) AS positioned,
+                    coalesce(sum(position), 0) AS positions {_OF_CLICKS})
 """

@@ -33,6 +33,7 @@ from clickmw.stores.base import (
     ResultRow,
     Totals,
     TrendRow,
+    Unnamed,
 )
 
 
@@ -231,6 +232,24 @@ class SQLiteReader(DrilldownReader):
         rows = self._rows(sql.DAILY_CLICKS, asked)
         found = [AdvertiserRow(day_date(row[1]), *row[2:]) for row in rows if row[1] is not None]
         return rows[0][0], found
+
+    def common_queries(
+        self, asked: Filter, *, visitors: int, among: frozenset[str] | None = None
+    ) -> frozenset[str]:
+        """Return the queries that so many *visitors* or more searched or clicked on."""
+        bound = {**self._bind(asked), "least": visitors}
+        if among is None:
+            return frozenset(text for (text,) in self._rows(facts.COMMON_QUERIES, bound))
+        bound["among"] = json.dumps(sorted(among))
+        return frozenset(text for (text,) in self._rows(facts.COMMON_AMONG, bound))
+
+    def unnamed_queries(self, asked: Filter) -> Unnamed | None:
+        """Return what the queries that *asked* does not name add up to; None when it names none."""
+        if asked.named is None:
+            return None
+        question = facts.UNNAMED if is_by_more(asked) else facts.UNNAMED_KEPT
+        queries, *sums = self._rows(question, self._bind(asked))[0]
+        return Unnamed(queries, query_row(["", *sums]))
 
     def live(self, limit: int) -> list[LiveRow]:
         """Return the last events as they were stored, newest first."""

@@ -92,7 +92,12 @@ SELECT term.text, sum(searches) AS searches, sum(searches_clicked), sum(searches
 }
 
 #: Where a part of the query is asked for. Of what has no query nothing is left then.
-_WITH_TEXT = " AND (:text IS NULL OR query IN (SELECT id FROM query WHERE instr(text, :text) > 0)) "
+# The names beside it, where they are given, all contain it.
+NAMED = """
+  SELECT id FROM query WHERE :named IS NULL AND instr(text, :text) > 0
+  UNION ALL SELECT query.id FROM json_each(:named) AS named JOIN query ON query.text = named.value
+"""
+_WITH_TEXT = f" AND (:text IS NULL OR query IN ({NAMED})) "
 _PLACES = "(SELECT id FROM site WHERE :site IS NULL OR id = :site)"
 _DAYS = "day BETWEEN :first_day AND :last_day"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -32,6 +33,7 @@ class SQLiteReading:
             "result": self._term("result"),
             "ad": self._term("ad"),
             "text": None if asked.text is None else normal_query(asked.text),
+            "named": None if asked.named is None else json.dumps(sorted(asked.named)),
             "billion": BILLION,
             "limit": limit,
             **{name: self._term(getattr(asked, name)) for name in ("module", *FACETS)},

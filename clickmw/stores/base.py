@@ -88,6 +88,9 @@ class Filter:
     trust: str | None = None
     robots: bool = False
     text: str | None = None  #: only queries that contain this, in their normal form
+    named: frozenset[str] | None = (
+        None  #: of those only these; of a filter without a text, see Reader
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,14 @@ class QueryRow:
     clicks: int
     impressions: int | None  #: None: not kept under this filter
     position_mean: float | None  #: of its clicks; None before the first click with a position
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """The queries that a filter does not name: how many, and what they add up to (as of a query "")."""
+
+    queries: int
+    sums: QueryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +231,16 @@ class Dwell:
 
 @dataclass(frozen=True, slots=True)
 class ResultQueryRow:
-    """One query whose searches led to a result; ``query`` None for clicks without one."""
+    """One query whose searches led to a result; ``query`` None for clicks without one.
+
+    ``unnamed``: in this row so many queries are summed that nobody is told (0: it is one query).
+    """
 
     query: str | None
     clicks: int
     clicks_positioned: int
     position_mean: float | None
+    unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +435,8 @@ class Reader(Protocol):
     not kept under a filter is None. A search has no module: under one, searches stay as they are
     and clicks are those of the module. A text holds for results, positions and modules as well:
     they are those of clicks whose query contains it. ``robots`` are instead of people.
+    ``named`` says which queries of the text are meant; without a text it holds for what is asked of
+    one query alone.
     """
 
     def sites(self) -> list[str]: ...
@@ -512,6 +529,18 @@ class Reader(Protocol):
 
     def explain_query(self, asked: Filter, query: str, *, searches: int) -> Explained:
         """Return what is known of *query* (any spelling of it), from at most *searches* pages."""
+
+    def common_queries(
+        self, asked: Filter, *, visitors: int, among: frozenset[str] | None = None
+    ) -> frozenset[str]:
+        """Return the queries that so many *visitors* or more searched or clicked on; by site, days and text only.
+
+        Of people, and of what counts. A visitor is another one each day; events without one are of
+        nobody. *among*: no others than these.
+        """
+
+    def unnamed_queries(self, asked: Filter) -> Unnamed | None:
+        """Return what the queries that *asked* does not name add up to, whatever its text; None when it names none."""
 
     def live(self, limit: int) -> list[LiveRow]: ...
     def ledger(self) -> dict[str, int]: ...
