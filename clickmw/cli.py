@@ -5,12 +5,13 @@ Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration, 3 the store c
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import secrets
 import sys
 import time
-from contextlib import redirect_stdout, suppress
+from contextlib import closing, redirect_stdout, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,8 +37,8 @@ from clickmw.console import (
     say,
     show,
     take_over,
-    until_interrupted,
 )
+from clickmw.ending import until_interrupted
 from clickmw.errors import BadFilter, StoreError
 
 PORT = click.IntRange(0, 65535)
@@ -100,25 +101,34 @@ def demo(port: int, visits: int, seed: int, once: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=PORT, default=8766, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port", type=PORT, default=8766, show_default=True, help="Port; 0 takes a free one."
+)
 @click.pass_obj
 def serve(install: Install, host: str, port: int) -> None:
     """Run clickmw alone: redirects, report, health and click APIs for sites that are not Python.
 
     Example: clickmw --config clickmw.toml serve --port 8766
     """
-    from clickmw.demo import serve_forever
+    from clickmw.demo import address_of, listen, serve_forever
     from clickmw.middleware import ClickMW
 
     settings = install.settings(needs_secret=True)
     application = ClickMW(nothing_here, native_paths=True, **install.given)
-    click.echo(f"clickmw {__version__}: http://{host}:{port}{settings.prefix}/report/")
     try:
-        serve_forever(application, host, port)
+        listening = listen(host, port)
     except OSError as error:
-        say(f"cannot listen at {host}:{port}: {error.strerror}. Choose with --host and --port")
-        sys.exit(PROBLEM)
+        raise click.UsageError(_deaf(host, port, error)) from error
+    with until_interrupted(), closing(listening):
+        click.echo(f"clickmw {__version__}: {address_of(listening)}{settings.prefix}/report/")
+        serve_forever(application, listening)
+
+
+def _deaf(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is taken by another program; choose one with --port"
+    return f"cannot listen at {host}:{port}: {error.strerror}; choose with --host and --port"
 
 
 @main.command()

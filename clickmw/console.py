@@ -135,15 +135,6 @@ def progress(label: str) -> Iterator[Tell]:
             bar.__exit__(None, None, None)
 
 
-@contextmanager
-def until_interrupted() -> Iterator[None]:
-    """Let Ctrl+C end the block in peace."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-
-
 def known_site(settings: Settings, reader: Reader, handle: str | None) -> None:
     """Refuse a *handle* that neither the store nor the settings know: its numbers would be zeros."""
     known = sorted({*reader.sites(), *(site.handle for site in settings.sites.all)})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import secrets
+import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import click
 
+from clickmw.ending import until_interrupted
 from clickmw.middleware import ClickMW, Door
 from clickmw.simulate import Report, simulate
 from clickmw.stores.base import Filter
@@ -26,6 +28,7 @@ Application = Callable[..., Iterable[bytes]]
 
 #: Bytes of a body that the server of ``clickmw serve`` takes in; more than any of ours may have.
 MOST_BODY = 1_048_576
+GONE = "The demo and its data are gone."
 
 
 def run_demo(port: int, visits: int, *, seed: int, once: bool, as_json: bool) -> int:
@@ -40,8 +43,9 @@ def run_demo(port: int, visits: int, *, seed: int, once: bool, as_json: bool) ->
             trusted_proxies=1,
         )
         try:
-            with running(application, port) as address:
+            with until_interrupted(GONE), running(application, port, other=True) as address:
                 return _show(application.door, address, visits, seed, once, as_json)
+            return 1 if once else 0
         finally:
             application.door.worker.close()
             index.close()
@@ -68,8 +72,7 @@ def _show(door: Door, address: str, visits: int, seed: int, once: bool, as_json:
     outcome = run_visits(address, visits, seed)
     if not once:
         click.echo(f"{outcome.clicks:,} clicks of {visits:,} visitors. Now yours. Ctrl+C ends.")
-        _wait_for_interrupt()
-        return 0
+        threading.Event().wait()
     return _print_outcome(door, outcome, as_json)
 
 
@@ -98,59 +101,74 @@ def run_visits(address: str, visits: int, seed: int) -> Report:
         return simulate(address, visits, seed=seed, progress=bar.update)
 
 
-def _wait_for_interrupt() -> None:
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        click.echo("\nThe demo and its data are gone.", err=True)
-
-
 @contextmanager
-def running(application: Application, port: int, host: str = "127.0.0.1") -> Iterator[str]:
-    """Serve *application* in the background; yield its address. A taken port gives way to a free one."""
-    server = _server(application, host, port)
-    thread = threading.Thread(target=server.serve_forever, name="clickmw-server", daemon=True)
-    thread.start()
+def running(
+    application: Application, port: int, host: str = "127.0.0.1", *, other: bool = False
+) -> Iterator[str]:
+    """Serve *application* in the background; yield its address.
+
+    A taken port is an OSError, unless any *other* one is as good.
+    """
+    with closing(_listen_anywhere(host, port) if other else listen(host, port)) as listening:
+        server = _server(application, listening)
+        thread = threading.Thread(target=server.serve_forever, name="clickmw-server", daemon=True)
+        thread.start()
+        try:
+            yield address_of(listening)
+        finally:
+            server.shutdown()
+            thread.join(5)
+            server.server_close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at *host*, whose addresses of version 6 have colons; "*" is everywhere."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server(("" if host == "*" else host, port), family=family, backlog=128)
+
+
+def _listen_anywhere(host: str, port: int) -> socket.socket:
     try:
-        yield f"http://{host}:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join(5)
-        server.server_close()
+        return listen(host, port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        click.echo(f"Port {port} is taken; another one is used.", err=True)
+        return listen(host, 0)
 
 
-def _server(application: Application, host: str, port: int) -> Any:
+def address_of(listening: socket.socket) -> str:
+    """Return where a browser finds what listens there."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _server(application: Application, listening: socket.socket) -> Any:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
         def log_request(self, *_args: object) -> None: ...
 
-    try:
-        return make_server(host, port, application, threaded=True, request_handler=Quiet)
-    except (OSError, SystemExit) as error:
-        if getattr(error, "errno", errno.EADDRINUSE) != errno.EADDRINUSE or not port:
-            raise
-        click.echo(f"Port {port} is taken; another one is used.", err=True)
-        return make_server(host, 0, application, threaded=True, request_handler=Quiet)
+    host, port = listening.getsockname()[:2]
+    more: dict[str, Any] = {"threaded": True, "request_handler": Quiet}
+    return make_server(host, port, application, fd=listening.fileno(), **more)
 
 
-def serve_forever(application: Application, host: str, port: int) -> None:
+def serve_forever(application: Application, listening: socket.socket) -> None:
     """Serve *application* until interrupted: with waitress where it is installed."""
     try:
         waitress: Any = import_module("waitress")
     except ImportError:
         click.echo("clickmw: waitress is not installed; this is a development server.", err=True)
-        with running(application, port, host):
-            _wait_for_interrupt()
+        _server(application, listening).serve_forever()
         return
-    waitress.serve(
+    waitress.create_server(
         application,
-        host=host,
-        port=port,
+        sockets=[listening],
         threads=8,
         ident=None,
         # Left alone for ``trusted_proxies``: the setting says which of them is believed.
         clear_untrusted_proxy_headers=False,
         # It takes in a whole body before anybody can refuse it.
         max_request_body_size=MOST_BODY,
-    )
+    ).run()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner, Result
@@ -146,21 +148,112 @@ def test_trouble_that_stays_is_said_at_its_beginning_and_at_its_end(
     assert result.output.count("file is not a database") == 2
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("waitress")
+#: A folder that hides waitress from whoever looks there first.
+NO_WAITRESS = "raise ImportError('not here')"
+
+
+def started(tmp_path: Path, *words: str, waitress: bool = True) -> subprocess.Popen[str]:
+    """Start a command that runs until it is ended."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(exist_ok=True)
+    (hidden / "waitress.py").write_text(NO_WAITRESS)
+    (tmp_path / "tmp").mkdir(exist_ok=True)
+    more = {} if waitress else {"PYTHONPATH": str(hidden)}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "clickmw", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "CLICKMW_SECRET": "s" * 40,
+            "TMPDIR": str(tmp_path / "tmp"),
+            "PYTHONWARNINGS": "ignore",
+            **more,
+        },
+    )
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    """Return what *process* says until a line has *word*."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if word in line:
+            return said
+    raise AssertionError(said)
+
+
+@pytest.mark.parametrize("waitress", [True, False], ids=["waitress", "alone"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_who_serves_ends_cleanly(tmp_path: Path, number: signal.Signals, waitress: bool) -> None:
+    if waitress:
+        pytest.importorskip("waitress")
+    process = started(tmp_path, "serve", "--port", "0", waitress=waitress)
+    address = read_until(process, "http://").split()[-1].removesuffix("report/")
+    with urlopen(f"{address}health") as answer:
+        assert answer.status == 200
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_the_demo_takes_its_folder_with_it(tmp_path: Path, number: signal.Signals) -> None:
+    process = started(tmp_path, "demo", "--port", "0", "--visits", "3")
+    read_until(process, "Ctrl+C ends")
+    assert [*(tmp_path / "tmp").iterdir()] != []
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert "The demo and its data are gone." in rest
+    assert "Traceback" not in rest
+    assert [*(tmp_path / "tmp").iterdir()] == []
+
+
+def test_a_demo_that_is_stopped_before_it_is_done_did_not_succeed(tmp_path: Path) -> None:
+    process = started(tmp_path, "demo", "--port", "0", "--once", "--visits", "100000")
+    read_until(process, "works once")
+    process.send_signal(signal.SIGTERM)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "Traceback" not in rest
+    assert [*(tmp_path / "tmp").iterdir()] == []
+
+
+def test_the_demo_gives_way_on_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-m", "clickmw", "serve", "--port", port],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env={**os.environ, "CLICKMW_SECRET": "s" * 40},
-        )
-    assert done.returncode == 1
-    assert f"cannot listen at 127.0.0.1:{port}" in done.stderr
-    assert "--port" in done.stderr
+        process = started(tmp_path, "demo", "--port", port, "--visits", "1")
+        said = read_until(process, "Ctrl+C ends")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert f"Port {port} is taken; another one is used." in said
+    assert f":{port}/" not in said
+
+
+@pytest.mark.parametrize("waitress", [True, False], ids=["waitress", "alone"])
+def test_a_port_that_is_taken_is_named(tmp_path: Path, waitress: bool) -> None:
+    if waitress:
+        pytest.importorskip("waitress")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = started(tmp_path, "serve", "--port", str(port), waitress=waitress)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+    assert f"port {port} of 127.0.0.1 is taken by another program; choose one with --port" in said
+    assert "report/" not in said
+    assert "Traceback" not in said
+
+
+def test_an_address_that_is_not_this_machines_is_named(tmp_path: Path) -> None:
+    process = started(tmp_path, "serve", "--host", "192.0.2.1", "--port", "8766")
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+    assert "cannot listen at 192.0.2.1:8766" in said
 
 
 def test_the_demo_prints_true_numbers_and_ends(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ PACKAGE = CHECKOUT / "clickmw"
 FLOORS: tuple[tuple[str, str], ...] = (
     (
         "ground",
-        "buckets caches errors forks html_grammar module_codes paths queries robots sameness schemas spelling tables targets charts",
+        "buckets ending caches errors forks html_grammar module_codes paths queries robots sameness schemas spelling tables targets charts",
     ),
     ("values", "events rates rpc scanner sites tokens visitors wire wording"),
     ("contracts", "settings streaming stores.base"),
