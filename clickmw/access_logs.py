@@ -27,11 +27,12 @@ from clickmw.tokens import MAX_AGE_MS, LinkSigner, LinkTarget
 #: A click of the log that lies so near to one in the store is the same: logs have whole seconds.
 NEAR_MS = 10_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# Linear, whatever a stranger asked for.
 # Source: Apache's mod_log_config, "combined", with the host before it as in "vhost_combined".
 _LINE = re.compile(
     rb"(?:[^\s\[\"]+:\d+ )?\S+ \S+ (?:\"[^\"]*\"|[^\[]*?) ?"
     rb"\[(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d\d)(\d\d)\] "
-    rb"\"([A-Z]+) (\S+)[^\"]*\" (\d{3}) \S+"
+    rb"\"([A-Z]+) ([^\s\"]++)[^\"]*+\" (\d{3}) \S+"
     rb"(?: \"((?:[^\"\\]|\\.)*)\" \"((?:[^\"\\]|\\.)*)\")?"
 )
 

@@ -29,6 +29,7 @@ TABLES = ("clicks", "searches", "impressions", "feedback", "answers", "conversio
 WHOLE = ("searches", "clicks", "impressions", "feedback", "answers", "conversions", "returns")
 DAY = click.DateTime(["%Y-%m-%d"])
 _EVERY = 1000  #: rows between two looks at the progress bar
+LINE_LIMIT = 16 * 1024 * 1024  #: bytes of a line that is read: far more than any event has
 
 
 @click.command()
@@ -155,7 +156,7 @@ def import_(install: Install, files: tuple[Path, ...], form: str, as_json: bool)
             with progress(str(path)) as tell, _source(path) as file:
                 done = partial(_told_lines, tell)
                 if form == "combined":
-                    counts += import_log(file, settings, store, done)
+                    counts += import_log(lines_of(file), settings, store, done)
                 else:
                     counts += import_lines(partial(_texts, file), store, done)
     lines = [f"{count:>12,}  {what}" for what, count in counts.most_common()]
@@ -184,7 +185,18 @@ def _source(path: Path) -> Iterator[IO[bytes]]:
 
 def _texts(file: IO[bytes]) -> Iterator[str]:
     file.seek(0)
-    return (line.decode("utf-8", "replace") for line in file if line.strip())
+    return (line.decode("utf-8", "replace") for line in lines_of(file) if line.strip())
+
+
+def lines_of(file: IO[bytes], limit: int = LINE_LIMIT) -> Iterator[bytes]:
+    """Yield the lines of *file*; of one that is longer than *limit* a mark that is nothing's line."""
+    while line := file.readline(limit):
+        if len(line) < limit or line.endswith(b"\n"):
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(limit)
+        yield b"too long\n"
 
 
 FILES = (export, import_)

@@ -6,12 +6,14 @@ An import is to the store what a segment of the journal is; the rules decide ane
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from clickmw.errors import BadEvent
 from clickmw.events import (
@@ -33,6 +35,8 @@ from clickmw.stores.base import Record, Store, Stored
 BATCH = 2000
 #: What the rules say of an event; they say it again.
 RULED = frozenset(("page", "repeat", "typing", "shared", "prefetch", "duplicate"))
+LATEST_MS = 253_402_300_799_999  #: the last of the year 9999
+MOST = 2**53  #: exact in JSON, whoever reads it
 Row = Mapping[str, Any]
 
 
@@ -106,8 +110,8 @@ def _batches(
             continue
         known.add(event_id)
         try:
-            batch += [Stored(event_id, event) for event in events_of(rows)]
-        except (BadEvent, ValueError, TypeError, KeyError, AttributeError):
+            batch += [Stored(event_id, event) for event in map(sound, events_of(rows))]
+        except _NO_EVENT:
             counts["no event"] += 1
         if len(batch) >= BATCH:
             yield number, batch
@@ -120,7 +124,7 @@ def _id_of(line: str) -> tuple[bytes, Row]:
     try:
         row = json.loads(line)
         event_id = bytes.fromhex(row["event_id"] or "")
-    except (ValueError, TypeError, KeyError):
+    except _NO_EVENT:
         return b"", {}
     return (event_id, row) if len(event_id) == 16 else (b"", {})
 
@@ -143,6 +147,72 @@ def _groups(
             last, group = event_id, [row]
     if group:
         yield last, group
+
+
+#: What a line that was made up can raise.
+_NO_EVENT = (
+    BadEvent,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+
+
+def sound(event: Event) -> Event:
+    """Return *event*, whose fields are as its type says; else raise :class:`BadEvent`.
+
+    A journal is written by us; a file can say anything, and a store takes its events as they are.
+    """
+    if event.received_ms > LATEST_MS:
+        raise BadEvent("received_ms lies after the year 9999")
+    _check(event)
+    return event
+
+
+def _check(fields: Any) -> None:
+    """Raise :class:`BadEvent` unless each of *fields* is of its type: texts, numbers, lists of such."""
+    made: type = type(fields)
+    for (name, kinds), value in zip(_kinds(made).items(), fields, strict=True):
+        if isinstance(value, str):
+            value.encode()  # half a character has no UTF-8
+        if type(value) not in kinds or not _is_kept(value):
+            raise BadEvent(f"{name} is not what it should be")
+        for each in value if isinstance(value, tuple) else ():
+            if isinstance(each, Shown):
+                _check(each)
+            elif not _is_place(each):
+                raise BadEvent(f"{name} has what is no place")
+
+
+@cache
+def _kinds(event: type[Any]) -> dict[str, tuple[type, ...]]:
+    """Return field → the types that its values may be of."""
+    hints = get_type_hints(event)
+    return {name: _types_of(hint) for name, hint in hints.items()}
+
+
+def _types_of(hint: Any) -> tuple[type, ...]:
+    if hint in (str, int):
+        return (hint,)
+    if hint is float:
+        return (int, float)
+    origin = getattr(hint, "__origin__", None)
+    if origin is tuple:
+        return (tuple,)
+    return tuple(kind for each in get_args(hint) for kind in _types_of(each) or (each,))
+
+
+def _is_kept(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or 0 <= value <= MOST
+
+
+def _is_place(pair: Any) -> bool:
+    return isinstance(pair, tuple) and [*map(type, pair)] == [str, int] and 0 <= pair[1] <= MOST
 
 
 # --- from rows to events -------------------------------------------------------------------------
