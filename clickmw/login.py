@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, TimestampSigner
 
 from clickmw.keyring import Holder, KeyRing
 from clickmw.shares import SESSION_S as SHARED_S
 from clickmw.shares import Share, Shares
-from clickmw.wire import scheme_of
+from clickmw.wire import mount_path, scheme_of
 
 COOKIE = "clickmw_report"
 SHARE_COOKIE = "clickmw_share"
@@ -188,7 +188,7 @@ class ReportAccess:
         return self.check_password(pair.partition(":")[2])
 
     def _cookie_header(self, environ: dict[str, Any], name: str, value: str, seconds: int) -> str:
-        path = quote(f"{environ.get('SCRIPT_NAME', '')}{self._settings.prefix}", safe="/~")
+        path = mount_path(environ.get("SCRIPT_NAME", "")) + self._settings.prefix
         is_https = scheme_of(environ, self._settings.trusted_proxies) == "https"
         secure = "; Secure" if is_https else ""
         return f"{name}={value}; Max-Age={seconds}; Path={path}; HttpOnly; SameSite=Lax{secure}"

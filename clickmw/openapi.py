@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from clickmw import __version__
 from clickmw.paths import Endpoint
 from clickmw.settings import Settings
-from clickmw.wire import Reply, Request, json_reply
+from clickmw.wire import Reply, Request, json_reply, mount_path
 
 Words = Mapping[str, Any]  #: part of a document
 
@@ -67,17 +66,22 @@ class SchemaPage:
     def __init__(self, settings: Settings, pages: Callable[[], Iterable[Endpoint]]) -> None:
         self._prefix = settings.prefix
         self._pages = pages
-        self._document: dict[str, Any] | None = None
+        self._said: dict[str, Reply] = {}
 
     def schema(self, request: Request) -> Reply:
         """Return the document; its addresses are those of the mount it was asked at."""
         if request.method not in ("GET", "HEAD"):
             return wrong_method()
-        if self._document is None:
-            self._document = make_document(self._pages())
-        mount = request.environ.get("SCRIPT_NAME", "").encode("latin-1", "replace")
-        servers = [{"url": quote(mount, safe="/~") + self._prefix, "description": "this install"}]
-        return json_reply(200, {**self._document, "servers": servers}, API_HEADERS)
+        mount = mount_path(request.environ.get("SCRIPT_NAME", ""))
+        if mount not in self._said:
+            # Anybody may ask, and it takes long to make. Nearly all installs have one mount.
+            self._said = {mount: self._reply(mount)}
+        return self._said[mount]
+
+    def _reply(self, mount: str) -> Reply:
+        servers = [{"url": mount + self._prefix, "description": "this install"}]
+        document = {**make_document(self._pages()), "servers": servers}
+        return json_reply(200, document, API_HEADERS)
 
     def unable(self, request: Request) -> Reply:
         """Return the answer when the document cannot be made."""

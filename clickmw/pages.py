@@ -17,6 +17,7 @@ from clickmw.sites import Site
 from clickmw.targets import Target, keeps_host, resolve
 from clickmw.tokens import LinkSigner, LinkTarget
 from clickmw.visitors import is_prefetch
+from clickmw.wire import mount_path
 
 Environ = dict[str, Any]
 
@@ -79,9 +80,9 @@ class ResultPage:
         # As they were at our door: an application may move the mount point while it answers.
         script_name, path = environ.get(DOOR) or place_of(environ)
         #: Where our own pages are, fit for an attribute.
-        self.prefix = _as_in_address_bar(script_name, safe="/~") + settings.prefix
+        self.prefix = mount_path(script_name) + settings.prefix
         self.redirect_path = f"{self.prefix}/r/"
-        self.path = _as_in_address_bar(script_name + path or "/", safe="!$&'()*+,/:;=@~")
+        self.path = _as_in_address_bar(script_name + path or "/")
         self.host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         self.scheme: str = environ.get("wsgi.url_scheme", "https")
         self._searches: dict[tuple[str, str], PageSearch] = {}
@@ -214,6 +215,6 @@ def place_of(environ: Environ) -> tuple[str, str]:
     return environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
 
 
-def _as_in_address_bar(path: str, safe: str) -> str:
+def _as_in_address_bar(path: str) -> str:
     """Return a WSGI path percent-encoded; servers hand it on decoded, one character a byte."""
-    return quote(path, safe=safe, encoding="latin-1", errors="replace")
+    return quote(path, safe="!$&'()*+,/:;=@~", encoding="latin-1", errors="replace")

@@ -25,6 +25,7 @@ from clickmw.scenes import Asked, ReportSettings, read_scene
 from clickmw.showing import Show, download
 from clickmw.stores.base import Reader
 from clickmw.visitors import is_prefetch
+from clickmw.wire import mount_path
 from clickmw.wording import clock
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Report:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(_escaped(environ))
         request.max_content_length = _LARGEST_FORM
-        root = f"{request.root_path.rstrip('/')}{self._settings.prefix}/report"
-        response = self._answer(request, quote(root, safe="/~"))
+        root = f"{mount_path(environ.get('SCRIPT_NAME', ''))}{self._settings.prefix}/report"
+        response = self._answer(request, root)
         response.headers.extend([(k, v) for k, v in HEADERS.items() if k not in response.headers])
         return response(environ, start_response)
 

@@ -159,7 +159,7 @@ class Routes:
             warn_once_a_minute("store", "clickmw: %s", error)
             reply = protocol.unable(request)
         except Exception as error:
-            warn_once_a_minute("failure", "clickmw: a request to %s failed: %r", path, error)
+            warn_once_a_minute("failure", "clickmw: a request to %.200r failed: %r", path, error)
             self.redirect.recorder.tally("rejected.failure")
             reply = protocol.unable(request)
         return self._closing(reply.send(environ, start_response))

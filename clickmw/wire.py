@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from clickmw.errors import BadEvent
 
@@ -283,6 +283,15 @@ def scheme_of(environ: Environ, trusted_proxies: int) -> str:
     if trusted_proxies and said in ("http", "https"):
         return said
     return str(environ.get("wsgi.url_scheme", "http"))
+
+
+def mount_path(script_name: str) -> str:
+    """Return where the application is mounted, fit for an attribute: "" or a path of this host.
+
+    A mount point of two slashes would make all our links those of another host.
+    """
+    mount = script_name.strip("/").encode("latin-1", "replace")
+    return f"/{quote(mount, safe='/~')}" if mount else ""
 
 
 def credentialed_cors(request: Request) -> Headers:

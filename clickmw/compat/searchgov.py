@@ -10,14 +10,24 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
+from urllib.parse import quote_plus, unquote_plus, unquote_to_bytes
 
 from clickmw.compat import POSITION_LIMIT, URL_LIMIT, Protocol, Sender
 from clickmw.events import Click
 from clickmw.module_codes import MODULE_CODES
 from clickmw.paths import Endpoint
 from clickmw.sites import Site
-from clickmw.wire import BadRequest, Headers, Pairs, Reply, Request, clean_text, json_reply, repeats
+from clickmw.wire import (
+    BadRequest,
+    Headers,
+    Pairs,
+    Reply,
+    Request,
+    clean_text,
+    json_reply,
+    mount_path,
+    repeats,
+)
 
 TAG_LIMIT = 64  #: characters of a vertical
 WRONG_KEY = "Access key is invalid"
@@ -394,7 +404,6 @@ def _preflight(request: Request, method: str) -> Reply:
 
 def _to_root(request: Request) -> Reply:
     """Lead whoever comes by GET to the root of the site that clickmw is mounted in."""
-    mount = quote(request.environ.get("SCRIPT_NAME", "").strip("/").encode("latin-1", "replace"))
-    location = f"/{mount}/" if mount else "/"
+    location = mount_path(request.environ.get("SCRIPT_NAME", "")) + "/"
     headers = [("Location", location), ("Content-Type", "text/html"), *_headers(request)]
     return Reply(302, b"", headers)

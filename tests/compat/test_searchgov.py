@@ -956,7 +956,10 @@ def test_a_link_of_another_site_is_only_an_address(site: Install) -> None:
 
 def test_too_many_requests_are_429_in_the_same_shape(install: Callable[..., Install]) -> None:
     site = install(redirect_rate=1)
-    answers = [site.post(S1, **ORIGIN) for _ in range(130)]
+    # However slowly this machine asks: in the end the burst is used up.
+    answers = [site.post(S1, **ORIGIN)]
+    while answers[-1].status_int == 200 and len(answers) < 3_000:
+        answers.append(site.post(S1, **ORIGIN))
     last = answers[-1]
     assert refusal(last) == (429, ["Too many clicks come from this address: wait a second"])
     assert (last.headers["Retry-After"], subset(last, "Access-Control")) == ("1", CORS)
