@@ -14,6 +14,8 @@ from unicodedata import bidirectional, category, normalize, ucd_3_2_0
 from urllib.parse import quote
 
 LENGTH_LIMIT = 2_048  #: characters of a location
+#: Characters of a Host header that is looked at: no name has as many, and caches keep what they are given.
+HOST_LIMIT = 1_024
 
 
 class Target(NamedTuple):
@@ -63,12 +65,14 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _NEVER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AUTHORITY_END = re.compile(r"[/?#]")
 _HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
+_USER = re.compile(r"((?:[a-z][a-z0-9+.\-]*:)?[/\\]{2,}|https?:[/\\]?)[^/?#\\]*@", re.IGNORECASE)
 _ASCII_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _DOTTED_QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DOTS = re.compile(r"[.\u3002\uff0e\uff61]")
 _ONE_DOT = frozenset({".", "%2e"})
 _TWO_DOTS = frozenset({"..", ".%2e", "%2e.", "%2e%2e"})
+_NO_HOST = "\0"  # of a page whose Host header is none: no link has it
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5")
 _TEXT_CATEGORIES = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd", "So", "Pd"})
@@ -130,11 +134,19 @@ def host_of(location: str) -> str:
     return _without_port(authority.rpartition("@")[2].lower())
 
 
+def without_user(url: str) -> str:
+    """Return *url* without user and password, wherever a browser would read them."""
+    found = _USER.match(url) if "@" in url else None
+    return found[1] + url[found.end() :] if found else url
+
+
 def ascii_host(host: str) -> str:
     """Return a host name, with or without port, in the form used for comparing; "" when malformed.
 
     Lower case, international labels in punycode, no port, no dot at the end.
     """
+    if len(host) > HOST_LIMIT:
+        return ""
     try:
         return _ascii_host(_without_port(host.strip())).rstrip(".")
     except _Refused:
@@ -401,14 +413,18 @@ def _without_port(host: str) -> str:
     return host.partition(":")[0]
 
 
-@lru_cache(maxsize=256)
 def _page_host(page_host: str) -> str:
     """Return a Host header in the form that links' hosts are compared with."""
+    return _compared(page_host) if len(page_host) <= HOST_LIMIT else _NO_HOST
+
+
+@lru_cache(maxsize=256)
+def _compared(page_host: str) -> str:
     host = page_host.strip().lower()
     name = _without_port(host)
     try:
         port = _port(host[len(name) :].removeprefix(":"))
         name = _ascii_host(name)
     except _Refused:
-        return "\0"  # no link has this host
+        return _NO_HOST
     return name if port in (None, 80, 443) else f"{name}:{port}"

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clickmw.targets import Target, ascii_host, host_of, keeps_host, problem, resolve
+from clickmw.targets import (
+    HOST_LIMIT,
+    Target,
+    ascii_host,
+    host_of,
+    keeps_host,
+    problem,
+    resolve,
+    without_user,
+)
 
 HOST = "www.example.org"
 
@@ -297,6 +306,39 @@ def test_the_host_of_a_location_has_neither_port_nor_user(signed: str, host: str
 )
 def test_hosts_are_compared_in_one_form(written: str, compared: str) -> None:
     assert ascii_host(written) == compared
+
+
+def test_a_host_that_no_name_is_as_long_as_is_none_and_owns_nothing() -> None:
+    assert ascii_host("a" * (HOST_LIMIT + 1)) == ""
+    long = "a." * (HOST_LIMIT // 2 + 1)
+    assert follow(f"https://{long}/", page_host=long) == "host"
+    assert follow("https://other.example/", page_host=long) == Target(
+        "https://other.example/", False
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://joe:pw@a.example/x@y?z=@#@", "https://a.example/x@y?z=@#@"),
+        ("HTTPS://joe@a.example", "HTTPS://a.example"),
+        ("https://joe:p@w@a.example:81/", "https://a.example:81/"),
+        ("https:joe@a.example/", "https:a.example/"),
+        ("https:/joe@a.example/", "https:/a.example/"),
+        ("https:\\\\joe@a.example\\@b", "https:\\\\a.example\\@b"),
+        ("//joe@a.example/", "//a.example/"),
+        ("ftp://joe@a.example/", "ftp://a.example/"),
+        ("https://@a.example/", "https://a.example/"),
+        ("https://a.example/@joe", "https://a.example/@joe"),
+        ("https://a.example?joe@b", "https://a.example?joe@b"),
+        ("/a@b", "/a@b"),
+        ("mailto:joe@a.example", "mailto:joe@a.example"),
+        ("joe@a.example", "joe@a.example"),
+        ("", ""),
+    ],
+)
+def test_user_and_password_are_left_out(url: str, kept: str) -> None:
+    assert without_user(url) == kept
 
 
 PIECES = st.sampled_from(

@@ -36,7 +36,7 @@ from clickmw.sameness import Sameness
 from clickmw.settings import Settings
 from clickmw.sites import Site
 from clickmw.stores.base import Reader
-from clickmw.targets import host_of
+from clickmw.targets import host_of, without_user
 from clickmw.tokens import LinkSigner, LinkTarget
 from clickmw.visitors import address_prefix, behind_unnamed_proxy, client_address
 from clickmw.wire import Reply, Request, clean_text
@@ -208,11 +208,12 @@ class Desk:
         """Return the click that *sender* reports.
 
         A ``url`` that is one of our own links stands for its target and query id, and joins the
-        redirect as one click. ``query`` as typed; ``position`` counts from 1, 0 where the sender
+        redirect as one click; of others user and password are left out. ``query`` as typed; ``position`` counts from 1, 0 where the sender
         did not know; ``position_raw`` as it was sent, kept where it differs. ``duplicates``: what
         repeats of this click share, when it is not (session or user, query, target).
         """
         found = self.link(url, sender.site) if url else None
+        url = without_user(url)
         query_id, view_id, visitor = "", "", sender.visitor
         if found:
             query_id, view_id = found.query_id, view_in(url, sender.received_ms)

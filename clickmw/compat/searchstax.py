@@ -20,6 +20,7 @@ from clickmw.openapi import TEXT, answer, parameter, record
 from clickmw.paths import Endpoint
 from clickmw.queries import RAW_LIMIT
 from clickmw.sites import Site
+from clickmw.targets import without_user
 from clickmw.visitors import is_prefetch
 from clickmw.wire import (
     BODY_LIMIT,
@@ -175,7 +176,7 @@ class _Said:
             raise BadRequest(f"{self.place}{name} is missing")
         if len(text) > URL_LIMIT and not self.desk.link(text, self.site):
             raise BadRequest(f"{self.place}{name} must not be longer than {URL_LIMIT} characters")
-        return text
+        return without_user(text)
 
     def result(self) -> tuple[str, str]:
         """Return the URL of a result and "", or "" and the id of one without a URL."""

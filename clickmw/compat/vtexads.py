@@ -30,6 +30,7 @@ from clickmw.pages import ResultPage
 from clickmw.paths import Endpoint
 from clickmw.schemas import Schema, problem, problems
 from clickmw.sites import Site
+from clickmw.targets import without_user
 from clickmw.wire import (
     BadRequest,
     Headers,
@@ -363,7 +364,7 @@ class VtexAds(Protocol):
     def _shown(self, told: _Told, kind: str, dedupe_key: str) -> Event:
         ad, site = told.ad, told.sender.site
         link = self.desk.link(ad.url, site) if ad.url else None
-        url = site.absolute(link.location if link else ad.url)
+        url = site.absolute(link.location if link else without_user(ad.url))
         doc_id = "" if url else ad.ad_id
         return self.desk.words(
             told.sender,
