@@ -44,27 +44,32 @@ class Client(NamedTuple):
 class RateLimit:
     """Count requests per address and second, and per link, address and minute.
 
-    Fixed windows: both tables are emptied when theirs ends, so memory is bounded by the traffic of
-    a minute.
+    Fixed windows: both tables are emptied when theirs ends, or when they are full. Links are known by
+    a hash: what is remembered of a sender shall not grow with what it sends.
     """
+
+    MOST = 100_000  #: addresses of a second, links of a minute
 
     def __init__(self, per_second: int | None, per_link_minute: int = 5) -> None:
         self.per_second = per_second or 0
         self.per_link_minute = per_link_minute
         self._second = self._minute = 0
         self._by_address: dict[str, int] = {}
-        self._by_link: dict[tuple[str, str], int] = {}
+        self._by_link: dict[int, int] = {}
 
     def allows(self, address: str, link: str, now_ms: int) -> bool:
         """Take note of one request; False when it is one too many to be kept."""
         second, minute = now_ms // 1000, now_ms // 60_000
-        if second != self._second:
+        if second != self._second or len(self._by_address) >= self.MOST:
             self._second, self._by_address = second, {}
-        if minute != self._minute or len(self._by_link) > 200_000:
+        if minute != self._minute or len(self._by_link) >= self.MOST:
             self._minute, self._by_link = minute, {}
         by_address = self._by_address[address] = self._by_address.get(address, 0) + 1
-        by_link = self._by_link[link, address] = self._by_link.get((link, address), 0) + 1
-        return by_address <= self.per_second and by_link <= self.per_link_minute
+        if by_address > self.per_second:
+            return False
+        key = hash((link, address))
+        by_link = self._by_link[key] = self._by_link.get(key, 0) + 1
+        return by_link <= self.per_link_minute
 
 
 class Recorder:

@@ -43,6 +43,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 WHOLE_BYTES = 4 * 1024 * 1024
 _MOST_PATHS = 4096
+#: Characters of a path that is remembered: strangers choose what they ask for.
+_LONGEST_PATH = 512
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:\-]+)""")
 #: A directive ends with a semicolon, a policy with a comma.
 _NONCE = re.compile(
@@ -102,12 +104,13 @@ class Rewriting:
         """Remember a path whose answer was no page."""
         if len(self.plain) >= _MOST_PATHS:
             self.plain.clear()
-        self.plain.add(path)
+        if len(path) <= _LONGEST_PATH:
+            self.plain.add(path)
 
     def note_carrier(self, path: str) -> None:
         """Remember a path whose answer carried results."""
         self.plain.discard(path)
-        if len(self.carriers) < _MOST_PATHS:
+        if len(self.carriers) < _MOST_PATHS and len(path) <= _LONGEST_PATH:
             self.carriers.add(path)
 
     def note_fault(self, error: Exception) -> None:

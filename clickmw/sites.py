@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from clickmw.targets import ascii_host
+from clickmw.targets import HOST_LIMIT, ascii_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Sites:
 
     def for_host(self, host: str | None) -> Site | None:
         """Return the site of a Host header (port and case do not matter), None when untracked."""
-        return self._cached(host or "")
+        return self._cached(host[: HOST_LIMIT + 1] if host else "")
 
     def by_handle(self, handle: str) -> Site | None:
         """Return the site called *handle*."""

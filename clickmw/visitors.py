@@ -15,6 +15,7 @@ from secrets import token_bytes, token_hex
 from typing import Any
 
 _FORWARDED_LIMIT = 2_048  # characters of X-Forwarded-For; a longer one is made up
+_CACHED_LIMIT = 512  # characters of an agent that is remembered: strangers choose them
 _FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 _SALT_BYTES = 32
 _SALT_NAME = re.compile(r"\.?salt-([0-9]{1,8})(?:\.[0-9a-f]{16})?")  # the longer ones are drafts
@@ -100,12 +101,17 @@ def is_prefetch(environ: Mapping[str, Any]) -> bool:
     return False
 
 
-@lru_cache(maxsize=4096)
 def visitor_id(salt: bytes, site: str, address: str, agent: str) -> str:
     """Return 16 hex digits that stand for one visitor of one site while *salt* is in use.
 
     Remembered for a while: who was shown a page is about to click on it.
     """
+    find = _visitor_id if len(agent) <= _CACHED_LIMIT else _visitor_id.__wrapped__
+    return find(salt, site, address, agent)
+
+
+@lru_cache(maxsize=4096)
+def _visitor_id(salt: bytes, site: str, address: str, agent: str) -> str:
     prefix = address_prefix(address)
     # The lengths say where a part ends, so that no two visitors make the same text.
     framed = f"{len(site)} {len(prefix)} {site}{prefix}{agent}".encode("utf-8", "surrogatepass")
@@ -132,7 +138,7 @@ class Salts:
 
     def forget(self, *, today: int) -> None:
         """Destroy the salts that are more than two days old, here and in the folder."""
-        visitor_id.cache_clear()
+        _visitor_id.cache_clear()
         for known in (self._salts, self._alone):
             for day in list(known):  # at once: other threads may add to it
                 if day < today - 2:

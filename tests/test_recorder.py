@@ -185,6 +185,22 @@ def test_the_tables_of_the_limit_are_emptied() -> None:
     assert (len(rate._by_address), len(rate._by_link)) == (1, 1)
 
 
+def test_no_table_of_the_limit_outgrows_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RateLimit, "MOST", 100)
+    rate = RateLimit(5)
+    for number in range(1000):
+        rate.allows(f"address {number}", "a", NOW_MS)
+        assert max(len(rate._by_address), len(rate._by_link)) <= 100
+
+
+def test_who_is_over_the_limit_of_a_second_leaves_no_link_behind() -> None:
+    rate = RateLimit(5)
+    assert [rate.allows("1", f"link {number}", NOW_MS) for number in range(9)] == [True] * 5 + [
+        False
+    ] * 4
+    assert len(rate._by_link) == 5
+
+
 @pytest.mark.parametrize("off", [None, 0])
 def test_without_a_limit_all_are_kept(
     off: int | None, recorder_with: Callable[..., Recorder]
