@@ -33,6 +33,7 @@ from clickmw.stores.base import (
     ResultRow,
     TrendRow,
 )
+from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores.sqlite import SQLiteStore
 
 DAY_MS = 86_400_000
@@ -59,6 +60,7 @@ FILTERS = {
     "text": {"text": "  TAX\t"},
     "text-with-wildcards": {"text": "100%_"},
     "text-nowhere": {"text": "zzz"},
+    "text-of-most": {"text": "a"},
     "text-and-robots": {"text": "a", "robots": True},
     "text-and-module": {"text": "a", "module": "BWEB", "site": "docs"},
     "many": {"device": "mobile", "language": "en", "source": "page", "trust": "signed"},
@@ -617,6 +619,84 @@ def test_trends_are_those_of_the_views(
 # -- how it is read ------------------------------------------------------------------------------
 
 
+def all_answers(reader: Reader, asked: Filter) -> list[Any]:
+    before = replace(asked, first_day=date(2025, 6, 1), last_day=date(2025, 6, 2))
+    return [
+        reader.totals(asked),
+        reader.daily(asked),
+        *(reader.facet(asked, name) for name in FACETS),
+        reader.positions(asked),
+        reader.modules(asked),
+        reader.top_queries(asked, 20),
+        reader.top_results(asked, 20),
+        reader.queries_without_clicks(asked, 20),
+        reader.queries_without_results(asked, 20),
+        reader.queries_with_few_clicks(asked, 20, least=2),
+        reader.queries_with_low_ctr(asked, 20, least=2, below=90),
+        reader.queries_clicked_deep(asked, 20, least=1, deeper=2),
+        reader.trending_queries(asked, before, 20, least=1),
+        reader.trending_results(asked, before, 20, least=1),
+    ]
+
+
+def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
+    filled: SQLiteStore, asked: Filter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for short in (True, False):
+        monkeypatch.setattr(SQLiteReader, "_is_in_most", lambda *_, short=short: short)
+        if asked.text is None:
+            monkeypatch.setattr(SQLiteReader, "_has_many", lambda *_, short=short: short)
+        with closing(filled.reader()) as reader:
+            found.append(all_answers(reader, asked))
+    assert found[0] == found[1]
+
+
+def test_a_text_that_most_queries_have_is_told_from_one_that_few_have(reader: Any) -> None:
+    assert reader._is_in_most(replace(ALL, text="a"))
+    assert not reader._is_in_most(replace(ALL, text="java"))
+
+
+def test_many_searches_of_few_queries_are_told_from_few(reader: Any) -> None:
+    assert reader._has_many(replace(ALL, trust="signed"))
+    assert not reader._has_many(replace(ALL, device="mobile", language="de", profile="blog"))
+
+
+def test_where_raw_rows_are_pruned_a_text_counts_those_that_are_left(
+    new_store: Callable[..., SQLiteStore], feed_of: Callable[..., Any]
+) -> None:
+    with closing(new_store()) as store:
+        feed_of(store)(*history(seed=6, searches=60))
+        with closing(store.reader()) as reader:
+            days = {row.day: row.searches for row in reader.daily(replace(ALL, text="a"))}
+        store.prune(START_MS + 3 * DAY_MS, limit=10_000)
+        with closing(store.reader()) as reader:
+            left = {row.day: row.searches for row in reader.daily(replace(ALL, text="a"))}
+            last = replace(ALL, text="a", first_day=date(2025, 6, 6))
+            assert reader._is_in_most(last)  # type: ignore[attr-defined]
+            assert sum(row.searches for row in reader.daily(last))
+    assert left[date(2025, 6, 2)] == 0
+    assert days[date(2025, 6, 2)] > 0
+    assert {day: left[day] for day in left if day > date(2025, 6, 4)} == {
+        day: days[day] for day in days if day > date(2025, 6, 4)
+    }
+
+
+def test_lists_of_one_reader_see_what_was_written_since(
+    new_store: Callable[..., SQLiteStore], feed_of: Callable[..., Any]
+) -> None:
+    asked = replace(ALL, device="mobile")
+    with closing(new_store()) as store:
+        feed = feed_of(store)
+        events = [event for event in history(seed=7) if isinstance(event, Search)]
+        feed(*events[:200])
+        with closing(store.reader()) as reader:
+            before = reader.top_queries(asked, EVERYTHING)
+            feed(*events[200:])
+            after = reader.top_queries(asked, EVERYTHING)
+    assert sum(row.searches for row in after) > sum(row.searches for row in before) > 0
+
+
 def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield the SQL in *value*, which may be a text, or a mapping or a tuple of such."""
     if isinstance(value, str) and re.match(r"\s*(--[^\n]*\n\s*)+(WITH|SELECT)", value):
@@ -698,6 +778,8 @@ DICTIONARIES = (
     r"SELECT (id|text) FROM (site|term) WHERE (id|handle|text) = #"
     r"|SELECT name, events FROM ledger"
     r"|SELECT count\(\*\) FROM click INDEXED BY click_unjoined .*"
+    r"|-- One row: raw rows .* FROM meta WHERE key = #"
+    r"|PRAGMA data_version"
 )
 
 

@@ -30,17 +30,22 @@ _COUNTED = """
 # A search has no module, a click has.
 _CLICK_COUNTED = f"{_COUNTED} AND kind IN (:result, :ad) AND (:module IS NULL OR module = :module) "
 _WITH_TEXT = f" AND query IN ({NAMED}) "
+_OTHERS = "SELECT id FROM query WHERE instr(text, :text) = 0"
 _EMPTY = "count(*) FILTER (WHERE total_hits = 0)"
 _POSITIONS = "count(nullif(position, 0)), coalesce(sum(position), 0)"
+
+
+class Sums(NamedTuple):
+    """What some searches and clicks add up to."""
+
+    searched: Mapping[str, str]  #: column, or "" for all together → sums of searches by its values
+    clicked: Mapping[str, str]  #: the same of clicks
+    placed: str  #: clicks by module and position
 
 
 class Questions(NamedTuple):
     """The same questions, asked of one pair of indexes."""
 
-    searched: Mapping[str, str]  #: column, or "" for all together → sums of searches by its values
-    clicked: Mapping[str, str]  #: the same of clicks
-    placed: str  #: clicks by module and position
-    tally: str  #: JSON lists of the query of each search, and what became of it
     ranked: Mapping[str, str]  #: list → SQL that ranks queries: id and two weights
     top_results: str
     trending_results: str
@@ -54,31 +59,34 @@ SELECT {name or "0"} AS key, {sums} {source} {f"GROUP BY {name}" if name else ""
 """
 
 
-def _questions(search_index: str, click_index: str, text: str, tallied_by: str) -> Questions:
-    from_searches, from_clicks = (
-        f" FROM search INDEXED BY {search_index} ",
-        f" FROM click INDEXED BY {click_index} ",
+def _searches_and_clicks(search_index: str, click_index: str, text: str) -> tuple[str, str]:
+    return (
+        f" FROM search INDEXED BY {search_index} {WHERE_SITE} {text} {_COUNTED} ",
+        f" FROM click INDEXED BY {click_index} {WHERE_SITE} {text} {_CLICK_COUNTED} ",
     )
-    searches = f"{from_searches} {WHERE_SITE} {text} {_COUNTED} "
-    clicks = f"{from_clicks} {WHERE_SITE} {text} {_CLICK_COUNTED} "
-    clicks_of_queries = f"{clicks} AND query IS NOT NULL "
+
+
+def _sums_of(text: str) -> Sums:
+    searches, clicks = _searches_and_clicks("search_by_query", "click_by_query", text)
     search_sums = f"""
        count(*), coalesce(sum(clicked), 0), count(total_hits), {_EMPTY},
        count(*) FILTER (WHERE total_hits > 0 AND clicked = 0),
        coalesce(sum(:billion / best_position) FILTER (WHERE clicked = 1), 0)"""
     click_sums = f"count(*), {_POSITIONS}, coalesce(sum(:billion / nullif(position, 0)), 0)"
-    return Questions(
+    return Sums(
         searched={name: _sums(name, search_sums, searches) for name in ("", "day", *FACETS)},
         clicked={name: _sums(name, click_sums, clicks) for name in ("", "day", "module", *FACETS)},
         placed=f"""
 -- One row per module and position that was clicked.
 SELECT module, position, count(*) {clicks} AND position > 0 GROUP BY module, position
 """,
-        tally=f"""
--- One list for each part: 4 × the query of each search, + 2 where it was clicked, + 1 where it is
--- known to have found nothing. Counted in Python, in half the time that SQLite takes to sort them.
-SELECT json_group_array(4 * query + 2 * clicked + iif(total_hits = 0, 1, 0)) {searches} {tallied_by}
-""",
+    )
+
+
+def _questions(search_index: str, click_index: str, text: str) -> Questions:
+    searches, clicks = _searches_and_clicks(search_index, click_index, text)
+    clicks_of_queries = f"{clicks} AND query IS NOT NULL "
+    return Questions(
         ranked={
             "alone": "-- One row per query that was clicked and not searched, most clicked first."
             + ranking(
@@ -106,15 +114,47 @@ SELECT iif(result.url = '', result.doc_id, result.url), result.title, clicks, NU
         trending_results=trends_of_results(
             ranking_of_growth(
                 f"SELECT result AS key, {now_and_before('count(*)')}"
-                f"{from_clicks} {WHERE_BOTH} {text} {_CLICK_COUNTED} GROUP BY result"
+                f" FROM click INDEXED BY {click_index} {WHERE_BOTH} {text} {_CLICK_COUNTED} GROUP BY result"
             )
         ),
     )
 
 
-#: Asked of all searches and clicks of the days, and of those whose query contains a text.
-OF_DAYS = _questions("search_facts", "click_facts", "", "GROUP BY site, day")
-OF_TEXT = _questions("search_by_query", "click_by_query", _WITH_TEXT, "")
+#: Asked of all searches and clicks of the days, and of those whose query contains a text: query by
+#: query, or day by day where most of them do.
+OF_DAYS = _questions("search_facts", "click_facts", "")
+OF_TEXT = _questions("search_by_query", "click_by_query", _WITH_TEXT)
+OF_MOST = _questions("search_facts", "click_facts", f" AND query NOT IN ({_OTHERS}) ")
+#: What adds up where a query has the text, where it has not, and where there is none (of clicks alone).
+WITH_TEXT = _sums_of(_WITH_TEXT)
+OTHERS = _sums_of(f" AND query IN ({_OTHERS}) ")
+NOTHING = _sums_of(" AND query IS NULL ")._replace(searched={})
+HEARD = """
+-- One row: the searches of the queries that were asked first, those with the text and all of them.
+-- Who was asked first is mostly who is asked most.
+SELECT coalesce(sum(known.searches) FILTER (WHERE instr(query.text, :text) > 0), 0),
+       coalesce(sum(known.searches), 0)
+  FROM query CROSS JOIN total_query AS known ON known.query = query.id
+ WHERE query.id <= :first_queries AND known.site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
+"""
+
+LAST_QUERY = """
+-- One row: how many queries there are at most.
+SELECT coalesce(max(id), 0) FROM query
+"""
+TALLY_BY_DAY = f"""
+-- One list for each day: 4 × the query of each search, + 2 where it was clicked, + 1 where it is
+-- known to have found nothing. Counted in Python, in half the time that SQLite takes to sort them.
+SELECT json_group_array(4 * query + 2 * clicked + iif(total_hits = 0, 1, 0))
+  FROM search INDEXED BY search_facts {WHERE_SITE} {_COUNTED} GROUP BY site, day
+"""
+TALLY_BY_QUERY = f"""
+-- One row per query: how often it was searched, clicked, and searched with no result. Nothing is
+-- sorted, but every query is looked up.
+SELECT query.id, count(*), sum(search.clicked), {_EMPTY}
+  FROM query CROSS JOIN search INDEXED BY search_by_query ON search.query = query.id
+ {WHERE_SITE} AND (:text IS NULL OR query.id IN ({NAMED})) {_COUNTED} GROUP BY query.id
+"""
 
 QUERY_ROWS = f"""
 -- One row per query of a list of ids, in its order: sums of its searches and of its clicks, as JSON.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from heapq import nsmallest
+from typing import Any
 
 from clickmw.rollups import BILLION, bucket_of
 from clickmw.stores import _sqlite_facts as facts
 from clickmw.stores import _sqlite_queries as sql
+from clickmw.stores._sqlite_check import HORIZON, first_whole
 from clickmw.stores._sqlite_drilldowns import DrilldownReader
 from clickmw.stores._sqlite_reading import (
     day_date,
@@ -36,9 +39,16 @@ from clickmw.stores.base import (
     Unnamed,
 )
 
+#: How many of the queries that were asked first say whether most searches have a text.
+FIRST_QUERIES = 2_000
+
 
 class SQLiteReader(DrilldownReader):
     """A read-only view of the store; answers are a snapshot of the moment each is asked."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._tallied: tuple[object, Mapping[int, Sequence[int]]] | None = None
 
     def sites(self) -> list[str]:
         """Return the handles of all sites that have events, in order of the alphabet."""
@@ -178,13 +188,13 @@ class SQLiteReader(DrilldownReader):
     ) -> list[TrendRow]:
         """Return the results whose clicks have grown most."""
         is_kept = not is_by_more(asked) and asked.text is None
-        question = sql.TRENDING_RESULTS if is_kept else _questions(asked).trending_results
+        question = sql.TRENDING_RESULTS if is_kept else self._questions(asked).trending_results
         return self._trends(question, asked, before, limit, least)
 
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
         """Return the most clicked results."""
         is_kept = not is_by_more(asked) and asked.text is None
-        question = sql.TOP_RESULTS if is_kept else _questions(asked).top_results
+        question = sql.TOP_RESULTS if is_kept else self._questions(asked).top_results
         return self._results(question, self._bind(asked, limit))
 
     def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
@@ -196,9 +206,11 @@ class SQLiteReader(DrilldownReader):
         if asked.text is None:
             rows = self._rows(sql.POSITIONS, self._bind(asked))
             return [_position_row(module, bucket, *sums) for module, bucket, *sums in rows]
-        found: Counter[tuple[str, int]] = Counter()
-        for module, position, clicks in self._rows(facts.OF_TEXT.placed, self._bind(asked)):
-            found[self._word(module), bucket_of(position)] += clicks
+        found = {
+            (self._word(module), bucket): clicks
+            for (module, bucket), clicks in self._placed(asked).items()
+            if clicks
+        }
         return [_position_row(*place, None, clicks) for place, clicks in sorted(found.items())]
 
     def modules(self, asked: Filter) -> list[ModuleRow]:
@@ -206,9 +218,10 @@ class SQLiteReader(DrilldownReader):
         if asked.text is None:
             rows = self._rows(sql.MODULES, self._bind(asked))
             return [ModuleRow(*(*row[:3], mean_of(row[3], row[4]))) for row in rows]
-        rows = self._rows(facts.OF_TEXT.clicked["module"], self._bind(asked))
+        _searched, clicked = self._sums(asked, "module")
         found = [
-            ModuleRow(self._word(row[0]), None, row[1], mean_of(row[3], row[2])) for row in rows
+            ModuleRow(self._word(key), None, clicks, mean_of(positions, positioned))
+            for key, (clicks, positioned, positions, _) in clicked.items()
         ]
         return sorted(found, key=lambda row: (-row.clicks, row.module_code))
 
@@ -280,13 +293,34 @@ class SQLiteReader(DrilldownReader):
 
     def _ranked(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
         """Return a list of queries as the facts have it."""
-        ranked = self._rows(_questions(asked).ranked[name], self._bind(asked, limit, **more))
+        ranked = self._rows(self._questions(asked).ranked[name], self._bind(asked, limit, **more))
         return self._of(asked, limit, ranked)
 
-    def _tally(self, asked: Filter) -> dict[int, list[int]]:
-        """Return for each query how often it was searched, clicked, and searched with no result."""
+    def _tally(self, asked: Filter) -> Mapping[int, Sequence[int]]:
+        """Return for each query how often it was searched, clicked, and searched with no result.
+
+        The lists of one page ask for the same; the last answer is kept while nothing is written.
+        """
+        moment = asked, self._version()
+        if self._tallied is None or self._tallied[0] != moment:
+            read = self._tally_by_query if self._has_many(asked) else self._tally_by_day
+            self._tallied = moment, read(asked)
+        return self._tallied[1]
+
+    def _has_many(self, asked: Filter) -> bool:
+        """Tell whether to look up every query takes less time than to count every search."""
+        if asked.text is not None:
+            return True
+        searches: int = self._rows(sql.SUMS[""], self._bind(asked))[0][1]
+        return searches > 2 * int(self._rows(facts.LAST_QUERY)[0][0])
+
+    def _tally_by_query(self, asked: Filter) -> dict[int, Sequence[int]]:
+        rows = self._rows(facts.TALLY_BY_QUERY, self._bind(asked))
+        return {query: sums for query, *sums in rows}
+
+    def _tally_by_day(self, asked: Filter) -> dict[int, Sequence[int]]:
         marked: Counter[int] = Counter()
-        for (marks,) in self._rows(_questions(asked).tally, self._bind(asked)):
+        for (marks,) in self._rows(facts.TALLY_BY_DAY, self._bind(asked)):
             marked.update(json.loads(marks))
         tally: dict[int, list[int]] = {}
         for mark, count in marked.items():
@@ -294,7 +328,7 @@ class SQLiteReader(DrilldownReader):
             sums[0] += count
             sums[1] += count if mark & 2 else 0
             sums[2] += count if mark & 1 else 0
-        return tally
+        return {**tally}
 
     def _grown(self, grown: Iterable[tuple[int, int, int]], limit: int) -> list[TrendRow]:
         """Return those of *grown* (a query, its searches now and before) that grew most."""
@@ -335,11 +369,61 @@ class SQLiteReader(DrilldownReader):
     def _sums(self, asked: Filter, name: str) -> tuple[_Sums, _Sums]:
         """Return the sums of searches and of clicks with a text, by one column's values."""
         bound = self._bind(asked)
-        searched, clicked = facts.OF_TEXT.searched[name], facts.OF_TEXT.clicked[name]
+        if self._is_in_most(asked):
+            return self._sums_of_most(bound, name)
+        clicked = self._rows(facts.WITH_TEXT.clicked[name], bound)
         return (
-            {key: sums for key, *sums in self._rows(searched, bound)},
-            {key: sums for key, *sums in self._rows(clicked, bound)},
+            {key: sums for key, *sums in self._searched(facts.WITH_TEXT, bound, name)},
+            {key: sums for key, *sums in clicked},
         )
+
+    def _searched(self, of: facts.Sums, bound: Mapping[str, object], name: str) -> list[Any]:
+        """Return sums of searches; a search has no module."""
+        return self._rows(of.searched[name], bound) if name in of.searched else []
+
+    def _sums_of_most(self, bound: Mapping[str, object], name: str) -> tuple[_Sums, _Sums]:
+        """Return the same: those of all queries less those of the queries without the text."""
+        whole = self._rows(sql.SUMS[name], bound)
+        searched = {key: sums[:6] for key, *sums in whole}
+        clicked = {key: sums[6:] for key, *sums in whole}
+        for rest in (facts.OTHERS, facts.NOTHING):
+            _take_away(searched, self._searched(rest, bound, name))
+            _take_away(clicked, self._rows(rest.clicked[name], bound))
+        return tuple(  # type: ignore[return-value]
+            {key: sums for key, sums in kept.items() if sums[0] or not name}
+            for kept in (searched, clicked)
+        )
+
+    def _placed(self, asked: Filter) -> Counter[tuple[int, int]]:
+        """Return the clicks with a text by module and bucket of positions."""
+        bound = self._bind(asked)
+        found: Counter[tuple[int, int]] = Counter()
+        if not self._is_in_most(asked):
+            _count_places(found, self._rows(facts.WITH_TEXT.placed, bound))
+            return found
+        for rest in (facts.OTHERS, facts.NOTHING):
+            _count_places(found, self._rows(rest.placed, bound))
+        found.subtract({(row[0], row[1]): row[2] for row in self._rows(sql.PLACED, bound)})
+        return Counter({place: -clicks for place, clicks in found.items()})
+
+    def _questions(self, asked: Filter) -> facts.Questions:
+        if asked.text is None:
+            return facts.OF_DAYS
+        return facts.OF_MOST if self._is_in_most(asked) else facts.OF_TEXT
+
+    def _is_in_most(self, asked: Filter) -> bool:
+        """Tell whether most searches seem to have the text; of days whose raw rows are all there."""
+        if asked.named is not None:
+            return False
+        if day_number(asked.first_day) < first_whole("cube", self._rows(HORIZON)[0][0]):
+            return False
+        bound = {**self._bind(asked), "first_queries": FIRST_QUERIES}
+        heard, searches = self._rows(facts.HEARD, bound)[0]
+        return bool(2 * heard > searches)
+
+    def _version(self) -> int:
+        """Return a number that is another one when somebody has written."""
+        return int(self._rows("PRAGMA data_version")[0][0])
 
     def _word(self, term: int) -> str:
         return str(self._rows("SELECT text FROM term WHERE id = ?", (term,))[0][0])
@@ -350,8 +434,16 @@ _NO_SEARCHES = (0,) * 6
 _NO_CLICKS = (0,) * 4
 
 
-def _questions(asked: Filter) -> facts.Questions:
-    return facts.OF_DAYS if asked.text is None else facts.OF_TEXT
+def _take_away(kept: Mapping[int, list[int]], rows: Iterable[Sequence[int]]) -> None:
+    """Take the sums of *rows* (a key and its sums) from those that are *kept*."""
+    for key, *sums in rows:
+        for index, value in enumerate(sums if key in kept else ()):
+            kept[key][index] -= value
+
+
+def _count_places(found: Counter[tuple[int, int]], rows: Iterable[Sequence[int]]) -> None:
+    for module, position, clicks in rows:
+        found[module, bucket_of(position)] += clicks
 
 
 def _totals(

@@ -91,6 +91,29 @@ SELECT term.text, sum(searches) AS searches, sum(searches_clicked), sum(searches
     for name in FACETS
 }
 
+#: Column, or "" for all together → SQL for sums of searches and of clicks as the facts have them.
+SUMS = {
+    name: f"""
+-- One row per value of one column: six sums of searches, and four of clicks.
+SELECT {f"cube.{name}" if name else "0"} AS key, coalesce(sum(searches), 0),
+       coalesce(sum(searches_clicked), 0), coalesce(sum(searches_known), 0),
+       coalesce(sum(searches_empty), 0), coalesce(sum(searches_answered_unclicked), 0),
+       coalesce(sum(search_reciprocal), 0), {", ".join(f"coalesce(sum({each}){OF_MODULE}, 0)" for each in _OF_EACH_MODULE[:4])}
+  FROM cube
+{WHERE_CUBE_OR_MODULE} {f"GROUP BY cube.{name}" if name else ""}
+"""
+    for name in ("", "day", "module", *FACETS)
+}
+PLACED = (
+    """
+-- One row per module and bucket of positions that was clicked.
+SELECT module, bucket, sum(clicks) FROM cube_position
+"""
+    + WHERE_CUBE
+    + WHERE_MODULE
+    + " GROUP BY module, bucket HAVING sum(clicks) > 0"
+)
+
 #: Where a part of the query is asked for. Of what has no query nothing is left then.
 # The names beside it, where they are given, all contain it.
 NAMED = """
