@@ -37,9 +37,11 @@ from clickmw.events import (
     new_query_id,
 )
 from clickmw.journal import event_id_prefix
+from clickmw.stores import open_store
 from clickmw.stores.base import Record, Store, Stored, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
 from clickmw.tokens import LinkTarget
+from tests.postgres_server import PostgresServer, Schemas, postgres_server
 
 SECRET = "thirty-two characters or more are fine"
 SEGMENT = "1750000000000-00000000aa"
@@ -88,17 +90,72 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the tests of a module with ``STORES`` run on each of these kinds of store."""
+    kinds = getattr(metafunc.module, "STORES", None)
+    if metafunc.definition.get_closest_marker("only_sqlite"):
+        kinds = ("sqlite",)
+    if kinds and "new_store" in metafunc.fixturenames:
+        metafunc.parametrize("new_store", kinds, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
 def new_store(
-    blank_database: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    blank_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., SQLiteStore]:
-    """Make an empty store, options as keywords; the caller closes it."""
+    """Make an empty store, options as keywords; the caller closes it. SQLite, or what ``STORES`` says."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        return _stores_in(request.getfixturevalue("schemas"))
     folder, numbers = tmp_path_factory.mktemp("stores"), count()
 
     def make(**options: Any) -> SQLiteStore:
         path = folder / f"{next(numbers)}.db"
         shutil.copy(blank_database, path)
         return SQLiteStore(path, StoreOptions(**options))
+
+    return make
+
+
+def _stores_in(schemas: Schemas) -> Callable[..., Any]:
+    def make(**options: Any) -> Any:
+        url = schemas.lend()
+        store = open_store(url, StoreOptions(**options))
+        close = store.close
+
+        def close_and_give_back() -> None:
+            close()
+            schemas.give_back(url)
+            store.close = close  # type: ignore[method-assign]
+
+        store.close = close_and_give_back  # type: ignore[method-assign]
+        return store
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, one for all tests."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def schemas(postgres: PostgresServer) -> Schemas:
+    """Empty stores in PostgreSQL: lend one, and give it back."""
+    return Schemas(postgres)
+
+
+@pytest.fixture(scope="session")
+def same_store() -> Callable[..., Any]:
+    """Open a store once more, as another process would; options as keywords."""
+
+    def make(store: Any, **options: Any) -> Any:
+        if isinstance(store, SQLiteStore):
+            return SQLiteStore(store.path, StoreOptions(**options))
+        return type(store)(store.url, store.schema, StoreOptions(**options))
 
     return make
 

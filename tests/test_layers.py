@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("contracts", "settings streaming stores.base"),
     (
         "rules",
-        "counting discretion expectation journal metrics payloads rollups shares stores stores._sqlite_dictionaries stores._sqlite_totals",
+        "counting discretion expectation journal metrics payloads rollups shares stores stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
     ),
     ("services", "recorder drain keyring stores._*"),
     (
@@ -33,12 +33,13 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "intake of a store",
-        "stores._sqlite_intake stores._sqlite_check stores._sqlite_schema stores._sqlite_drilldowns stores._sqlite_backup stores._sqlite_export",
+        "stores._sqlite_intake stores._sqlite_check stores._sqlite_schema stores._sqlite_drilldowns stores._sqlite_backup",
     ),
     (
         "reader of a store",
-        "stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
+        "stores._postgres_schema stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
     ),
+    ("what stores share", "stores._sql_store"),
     ("evidence of the report", "episodes evidence"),
     ("comparison of the report", "skipping"),
     (
@@ -167,7 +168,8 @@ def test_only_the_store_itself_imports_its_parts() -> None:
         for importer, names in IMPORTS.items()
         if any(name.startswith("stores._") or name == "stores.sqlite" for name in names)
     }
-    assert all(name.startswith(("stores.sqlite", "stores._sqlite_")) for name in importers)
+    stores = ("stores.sqlite", "stores.postgresql", "stores._")
+    assert all(name.startswith(stores) for name in importers)
 
 
 def test_protocols_do_not_know_each_other() -> None:

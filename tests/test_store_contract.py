@@ -1,9 +1,8 @@
-"""What every store promises the drain. More stores: their URLs in CLICKMW_TEST_STORES."""
+"""What every store promises the drain."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,12 +21,17 @@ START_MS = 1_750_000_000_000
 QUERY_ID = new_query_id(START_MS)
 CLICK = Click(START_MS, "default", "https://example.org/a", 1, "BWEB")
 DAYS = Filter(first_day=date(2025, 6, 1), last_day=date(2025, 6, 30))
-URLS = ["sqlite:///{folder}/clicks.db", *os.environ.get("CLICKMW_TEST_STORES", "").split()]
 
 
-@pytest.fixture(params=URLS, ids=lambda url: url.partition(":")[0])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.param).format(folder=tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/clicks.db"
+    else:
+        schemas = request.getfixturevalue("schemas")
+        lent = schemas.lend()
+        yield lent
+        schemas.give_back(lent)
 
 
 @pytest.fixture
@@ -245,6 +249,7 @@ store.close()
 def test_eight_processes_may_migrate_at_once(url: str, run_python: Callable[..., Any]) -> None:
     import subprocess
 
+    url += "_fresh"
     processes = [run_python(MIGRATE, url, stdin=subprocess.PIPE) for _ in range(8)]
     for process in processes:
         process.stdin.write("\n")

@@ -25,7 +25,7 @@ from clickmw.counting import (
 )
 from clickmw.rollups import BILLION, TABLES
 from clickmw.stores import _sqlite_totals as totals
-from clickmw.stores._sqlite_dictionaries import advertiser_number
+from clickmw.stores._sqlite_dictionaries import advertiser_number, each_row
 from clickmw.stores._sqlite_returns import DWELT_PAGES, wrong_dwells
 from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS, StoreOptions
 
@@ -387,7 +387,7 @@ def wrong_searches(
     connection: sqlite3.Connection, settled_ms: int
 ) -> Iterator[tuple[bytes, str, Decision]]:
     """Yield each search that stands against the rule: query id, its reason, and the decision."""
-    rows = connection.execute(ALL_WALKS)
+    rows = each_row(connection, ALL_WALKS)
     for _visitor, group in groupby(rows, key=lambda row: row[:2]):
         walk = list(group)
         if walk[0][2] < settled_ms:
@@ -402,8 +402,8 @@ def wrong_events(
     connection: sqlite3.Connection, options: StoreOptions, horizon_ms: int
 ) -> Iterator[WrongEvent]:
     """Yield each event that stands against the duplicate rule, by its page or its sender's key."""
-    yield from _pages_out_of_rule(connection.execute(ALL_PAGES), options, horizon_ms)
-    yield from _keys_out_of_rule(connection.execute(ALL_KEYS), options, horizon_ms)
+    yield from _pages_out_of_rule(each_row(connection, ALL_PAGES), options, horizon_ms)
+    yield from _keys_out_of_rule(each_row(connection, ALL_KEYS), options, horizon_ms)
 
 
 def _pages_out_of_rule(

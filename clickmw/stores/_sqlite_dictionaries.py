@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -182,7 +182,17 @@ def look_up(
     connection: sqlite3.Connection, sql: str, marks: str, keys: Sequence[Any]
 ) -> Iterator[list[Any]]:
     """Yield what *sql* finds for some of *keys* at a time; its ``{}`` becomes one of *marks* for each."""
+    if keys and not isinstance(connection, sqlite3.Connection):  # it takes all of them at once
+        yield connection.look_up(sql, keys)
+        return
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
         values = [part for key in chunk for part in key] if isinstance(chunk[0], tuple) else chunk
         yield connection.execute(sql.format(", ".join([marks] * len(chunk))), values).fetchall()
+
+
+def each_row(
+    connection: sqlite3.Connection, sql: str, values: Mapping[str, Any] | Sequence[Any] = ()
+) -> Any:
+    """Execute *sql* and return a cursor that never has all rows in memory."""
+    return getattr(connection, "stream", connection.execute)(sql, values)

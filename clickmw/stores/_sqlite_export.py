@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from clickmw.events import query_id_bytes
-from clickmw.stores._sqlite_dictionaries import look_up
+from clickmw.stores._sqlite_dictionaries import each_row, look_up
 from clickmw.stores._sqlite_schema import view_sql
 from clickmw.stores.base import Extract
 
@@ -67,7 +67,7 @@ SELECT * FROM ({_source(connection, asked)})
         "last_day": asked.last_day.isoformat(),
         "handle": asked.site,
     }
-    cursor = connection.execute(sql, bound)
+    cursor = each_row(connection, sql, bound)
     yield [column for column, *_ in cursor.description]
     yield from cursor
 

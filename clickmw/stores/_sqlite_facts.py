@@ -30,6 +30,10 @@ _COUNTED = """
 # A search has no module, a click has.
 _CLICK_COUNTED = f"{_COUNTED} AND kind IN (:result, :ad) AND (:module IS NULL OR module = :module) "
 _WITH_TEXT = f" AND query IN ({NAMED}) "
+_IS_NAMED = """
+   (:text IS NULL OR :named IS NULL AND instr(query.text, :text) > 0
+    OR query.text IN (SELECT value FROM json_each(:named)))
+"""
 _OTHERS = "SELECT id FROM query WHERE instr(text, :text) = 0"
 _EMPTY = "count(*) FILTER (WHERE total_hits = 0)"
 _POSITIONS = "count(nullif(position, 0)), coalesce(sum(position), 0)"
@@ -153,7 +157,7 @@ TALLY_BY_QUERY = f"""
 -- sorted, but every query is looked up.
 SELECT query.id, count(*), sum(search.clicked), {_EMPTY}
   FROM query CROSS JOIN search INDEXED BY search_by_query ON search.query = query.id
- {WHERE_SITE} AND (:text IS NULL OR query.id IN ({NAMED})) {_COUNTED} GROUP BY query.id
+ {WHERE_SITE} AND {_IS_NAMED} {_COUNTED} GROUP BY query.id
 """
 
 QUERY_ROWS = f"""

@@ -1,0 +1,98 @@
+"""The PostgreSQL schema: the tables and public views of SQLite's, in a schema of their own.
+
+It begins with version 3, the first that was made for PostgreSQL too; ``meta`` says which one is there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clickmw.errors import StoreError, StoreTooNew
+from clickmw.rollups import TABLES
+from clickmw.stores import _sqlite_schema as schema
+from clickmw.stores import _sqlite_totals as totals
+from clickmw.stores._postgres_connection import Connection
+from clickmw.stores._postgres_dialect import FUNCTIONS, TEXT_KEYS
+
+#: One process at a time makes or changes the schema; by its name, so that others are not hindered.
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('clickmw schema {schema}', 0))"
+#: One row: the version of the schema, as text.
+FIND_VERSION = "SELECT value FROM meta WHERE key = 'schema'"
+
+
+def version_of(connection: Connection) -> int:
+    """Return the version of the schema that is there, 0 without one."""
+    found = connection.plain(f"SELECT to_regclass('{connection.schema}.meta')").fetchone()
+    if found is None or found[0] is None:
+        return 0
+    row = connection.execute(FIND_VERSION).fetchone()
+    return int(row[0]) if row else 0
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date, one process at a time: all of it or nothing.
+
+    A schema from a later clickmw is :class:`StoreTooNew` and stays untouched.
+    """
+    if is_current(connection):
+        return
+    connection.execute("BEGIN")
+    with connection:
+        connection.plain(LOCK.format(schema=connection.schema))
+        if not is_current(connection):  # another process may have been faster
+            _make(connection)
+
+
+def is_current(connection: Connection) -> bool:
+    """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
+    version = version_of(connection)
+    if version > schema.SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"the schema {connection.schema} was made by a later clickmw (version {version}, this "
+            f"one knows {schema.SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events "
+            "stay in the journal."
+        )
+    return version == schema.SCHEMA_VERSION
+
+
+def refuse_other_version(connection: Connection) -> None:
+    """Raise StoreError where a reader would not find what it knows."""
+    version = version_of(connection)
+    if version != schema.SCHEMA_VERSION:
+        newer = version > schema.SCHEMA_VERSION
+        remedy = "Upgrade clickmw." if newer else "Run: clickmw drain --once"
+        raise StoreError(
+            f"the schema {connection.schema} has version {version}, this clickmw reads "
+            f"{schema.SCHEMA_VERSION}. {remedy}"
+        )
+
+
+def _make(connection: Connection) -> None:
+    known = connection.plain(f"SELECT to_regnamespace('{connection.schema}')").fetchone()
+    if known is None or known[0] is None:  # who may not make one can be given one
+        connection.plain(f"CREATE SCHEMA {connection.schema}")
+    connection.plain(FUNCTIONS)
+    made: Any = connection
+    for script in _scripts():
+        schema.run_script(made, script)
+    for table, (columns, digest) in TEXT_KEYS.items():
+        connection.plain(f"ALTER TABLE {table} DROP CONSTRAINT {table}_{'_'.join(columns)}_key")
+        connection.plain(f"CREATE UNIQUE INDEX {table}_texts ON {table} ({digest})")
+        connection.plain(f"CREATE INDEX {table}_by_text ON {table} USING hash ({columns[0]})")
+    sql = "INSERT INTO meta (key, value) VALUES ('schema', ?)"
+    connection.execute(sql, (str(schema.SCHEMA_VERSION),))
+
+
+def _scripts() -> list[str]:
+    """Return the scripts that make all tables and views, in order."""
+    shapes = TABLES | {"day_host": schema.DAY_HOST_V1, "cube": schema.CUBE_V1}
+    return [
+        schema.TABLES_V1,
+        schema.WORDS_V1,
+        "".join(schema._rollup_table(*item) for item in shapes.items()),
+        schema.INDEXES_V1,
+        schema.TABLES_V2 + schema._rollup_table("day_host", TABLES["day_host"]),
+        schema.INDEXES_V2,
+        schema.FACTS_V3 + totals.TABLES_V3,
+        schema.VIEWS + schema.WORDS_VIEWS + schema.DAILY_CLICKS,
+    ]

@@ -1,0 +1,242 @@
+"""The PostgreSQL store: the same rules and statements as in SQLite, for many hosts at once.
+
+One host at a time writes (an advisory lock that lasts as long as its transaction), so that the rules
+decide as if there were only one. psycopg is loaded when the first connection is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from clickmw.errors import SettingsError, StoreError
+from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores._sql_store import SQLStore
+from clickmw.stores._sqlite_advertisers import name_advertisers
+from clickmw.stores._sqlite_check import check
+from clickmw.stores._sqlite_export import export
+from clickmw.stores.base import Extract, StoreOptions, Tell
+
+if TYPE_CHECKING:
+    from clickmw.stores._postgres_connection import Connection
+
+SCHEMA = "clickmw"
+EXAMPLE = "postgresql://user@host/database"
+#: How long a writer waits for the others, and how long one append may take.
+LOCK_WAIT_MS = 10_000
+APPEND_MS = 60_000
+READ_MS = 60_000
+
+WRITER = f"SET jit = off; SET lock_timeout = {LOCK_WAIT_MS}"
+# A report's plan depends on its values: on whether a site, a text … was asked for.
+READER = (
+    "SET default_transaction_read_only = on; SET plan_cache_mode = force_custom_plan; SET jit = off;"
+    f" SET statement_timeout = {READ_MS}"
+)
+# The lock comes first: what is read afterwards has all that the others have written.
+BEGIN = """
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL synchronous_commit = {commit};
+{limits}
+SELECT pg_advisory_xact_lock(hashtextextended('clickmw append {schema}', 0));
+"""
+# A host that stops in the middle must not stop the others.
+LIMITS = f"""
+SET LOCAL statement_timeout = {APPEND_MS};
+SET LOCAL idle_in_transaction_session_timeout = {APPEND_MS};
+"""
+#: One row: how often ids of texts were taken away or days were moved; who knows ids must forget them.
+FIND_GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
+NEXT_GENERATION = """
+-- One row.
+INSERT INTO meta (key, value) VALUES ('generation', '1') ON CONFLICT (key)
+    DO UPDATE SET value = CAST(CAST(meta.value AS INTEGER) + 1 AS TEXT)
+"""
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+
+
+def open_store(url: str, options: StoreOptions) -> PostgreSQLStore:
+    """Return the store of *url*: ``postgresql://user:password@host,host/database?schema=clickmw``."""
+    address, _, query = url.partition("?")
+    words = parse_qsl(query, keep_blank_values=True)
+    schema = dict(words).get("schema", SCHEMA)
+    if not address.startswith("postgresql://") or not _NAME.fullmatch(schema):
+        why = "schema must be a plain lower-case name" if "://" in address else "it is no URL"
+        raise SettingsError(f"store={masked(url)!r}: {why}. Write store={EXAMPLE!r}.")
+    rest = urlencode([word for word in words if word[0] != "schema"])
+    return PostgreSQLStore(f"{address}?{rest}" if rest else address, schema, options)
+
+
+def masked(url: str) -> str:
+    """Return *url* without what nobody else may know: its user, its password, its options."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}{found}{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def _secrets(url: str) -> list[str]:
+    """Return the passwords in *url*, as they stand there and as they are sent."""
+    login = url.partition("://")[2].partition("?")[0].rpartition("@")[0]
+    words = dict(parse_qsl(url.partition("?")[2]))
+    given = [
+        login.partition(":")[2],
+        *(words.get(name, "") for name in ("password", "sslpassword")),
+    ]
+    return sorted({text for one in given for text in (one, unquote(one)) if text}, key=len)[::-1]
+
+
+class PostgreSQLStore(SQLStore):
+    """Events in the schema *schema* of the database at *url*. One thread at a time may write."""
+
+    kind = "postgresql"
+
+    def __init__(self, url: str, schema: str, options: StoreOptions) -> None:
+        super().__init__(options)
+        self.url = url
+        self.schema = schema
+        self._generation = ""
+
+    def back_up(self, path: Path, tell: Tell) -> dict[str, int]:
+        """Refuse: PostgreSQL has tools for that, which know its replicas and its log."""
+        raise StoreError(
+            f"clickmw does not copy a PostgreSQL database. Run: pg_dump --schema={self.schema} "
+            f"--format=custom --file={path} (or the base backups that you have)"
+        )
+
+    def check(self) -> list[str]:
+        """Return a sentence for every invariant that does not hold; nobody waits for it."""
+        with contextlib.closing(self._connect(READER.partition(" SET statement")[0])) as connection:
+            try:
+                connection.plain("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return list(check(_as_sqlite(connection), self.options))
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+
+    def export(self, asked: Extract) -> Iterator[Sequence[Any]]:
+        """Yield the names of the columns and then the rows, one by one."""
+        with contextlib.closing(self._read_only()) as connection:
+            try:
+                connection.plain("BEGIN READ ONLY")
+                yield from export(_as_sqlite(connection), asked)
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+
+    # -- connections ---------------------------------------------------------------------------
+
+    def _connect(self, settings: str) -> Connection:
+        try:
+            from clickmw.stores._postgres_connection import connect
+        except ImportError as error:
+            raise StoreError(
+                f"the store {masked(self.url)} needs psycopg, which cannot be loaded ({error}). "
+                'Run: pip install "clickmw[postgres]"'
+            ) from error
+        try:
+            return connect(self.url, self.schema, settings)
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def _writer(self) -> Connection:
+        """Return the writing connection; one whose server is gone is replaced."""
+        if self._connection is not None and self._connection.dead:
+            self.close()
+        if self._connection is None:
+            connection = self._connect(WRITER)
+            try:
+                self._make_ready(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection  # type: ignore[no-any-return]
+
+    def _make_ready(self, connection: Connection) -> None:
+        from clickmw.stores._postgres_schema import migrate
+
+        try:
+            migrate(connection)
+            found = connection.plain("SHOW synchronous_commit").fetchone()
+            self._durable = str(found[0]) if found else "on"
+            self._follow_settings(connection)
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def _follow_settings(self, connection: Connection) -> None:
+        name_advertisers(_as_sqlite(connection), self.options.sites)
+        wanted = any(site.index_key for site in self.options.sites)
+        if wanted and not digests.are_kept(_as_sqlite(connection)):
+            self._begin(connection, on_disk=True, long=True)
+            with connection:
+                if not digests.are_kept(
+                    _as_sqlite(connection)
+                ):  # another host may have been faster
+                    digests.switch_on(_as_sqlite(connection))
+                    self._tell_others(connection)
+
+    def _read_only(self) -> Connection:
+        from clickmw.stores._postgres_schema import refuse_other_version
+
+        connection = self._connect(READER)
+        try:
+            refuse_other_version(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._trouble(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    # -- transactions --------------------------------------------------------------------------
+
+    def _begin(self, connection: Connection, *, on_disk: bool, long: bool) -> None:
+        # Less than a commit on the server's own disk is not on disk; more (its standbys) stays.
+        durable = "on" if self._durable in ("off", "local") else self._durable
+        commit = durable if on_disk else "off"
+        limits = "" if long else LIMITS
+        connection.plain(BEGIN.format(commit=commit, limits=limits, schema=self.schema))
+        row = connection.execute(FIND_GENERATION).fetchone()
+        generation = row[0] if row else ""
+        if generation != self._generation:
+            self._dictionaries.forget()
+            self._generation = generation
+
+    def _commit(self, connection: Connection) -> None:
+        warned = connection.warned
+        connection.execute("COMMIT")
+        if connection.warned > warned:
+            # It waited for a standby as long as a statement may take. The caller repeats it.
+            raise StoreError(
+                f"{masked(self.url)} has not confirmed a commit: is a synchronous standby away? "
+                "Events wait in the journal."
+            )
+
+    def _tell_others(self, connection: Connection) -> None:
+        connection.execute(NEXT_GENERATION)
+
+    def _after_erasing(self) -> None:
+        """Write every table anew: deleted rows stay in the old files until then."""
+        with self._reading() as connection:
+            names = connection.plain(
+                f"SELECT tablename FROM pg_tables WHERE schemaname = '{self.schema}'"  # noqa: S608
+            ).fetchall()
+            for (name,) in names:
+                connection.plain(f"VACUUM FULL {self.schema}.{name}")
+
+    def _trouble(self, error: Exception) -> StoreError:
+        said = str(error)
+        for secret in _secrets(self.url):
+            said = said.replace(secret, "…")
+        return StoreError(
+            f"the database {masked(self.url)} cannot be used: {said}. The site works and events wait "
+            "in the journal. Run: clickmw doctor"
+        )
+
+
+def _as_sqlite(connection: Connection) -> Any:
+    """Return *connection* for functions that say they take sqlite3's: it has what they use."""
+    return connection
