@@ -20,6 +20,7 @@ from clickmw.events import Click, Event, Feedback, Impression, Search, Shown
 from clickmw.panels import Look
 from clickmw.rollups import BILLION, bucket_of
 from clickmw.stores import _sqlite_drilldown_queries, _sqlite_facts, _sqlite_queries
+from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores._sqlite_queries import FACETS
 from clickmw.stores.base import (
     POSITION_BUCKETS,
@@ -33,7 +34,6 @@ from clickmw.stores.base import (
     ResultRow,
     TrendRow,
 )
-from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores.sqlite import SQLiteStore
 
 DAY_MS = 86_400_000
