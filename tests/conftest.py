@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import secrets
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 from webtest import TestApp
 
 from clickmw import ClickMW
+from clickmw.buckets import TokenBuckets
 from clickmw.demo import running
 from clickmw.drain import Worker
 from clickmw.events import Answer as Answered
@@ -48,6 +50,7 @@ SEGMENT = "1750000000000-00000000aa"
 QUERY_ID = "AZdz2LAAAAAAAAAB"
 
 Clicks = Callable[..., ClickMW]
+_OPEN = SQLiteStore._open
 
 
 class Feed:
@@ -158,6 +161,42 @@ def same_store() -> Callable[..., Any]:
         return type(store)(store.url, store.schema, StoreOptions(**options))
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ready_databases(
+    blank_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let a database that this process opens first be a copy of the blank one.
+
+    Its 160 statements take fifteen times as long as a copy, and half of all tests open a new one.
+    The file appears at once and whole, and only where there is none: whoever opens it at the same
+    moment finds the same. Processes that a test starts make theirs as ever.
+    """
+    folder = tmp_path_factory.mktemp("drafts")
+
+    def open_copy(store: SQLiteStore) -> sqlite3.Connection:
+        # A log that was left would be taken for the copy's; another disk takes no link.
+        if not store.path.exists() and not store._log.exists():
+            with suppress(OSError):
+                draft = folder / secrets.token_hex(8)
+                shutil.copy(blank_database, draft)
+                store.path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(draft, store.path)
+                finally:
+                    draft.unlink()
+        return _OPEN(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SQLiteStore, "_open", open_copy)
+        yield
+
+
+@pytest.fixture
+def no_ready_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a new database get its tables one by one, as outside of tests."""
+    monkeypatch.setattr(SQLiteStore, "_open", _OPEN)
 
 
 @pytest.fixture
@@ -280,6 +319,13 @@ def run_python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
         process.wait()
         for pipe in filter(None, (process.stdin, process.stdout)):
             pipe.close()
+
+
+@pytest.fixture
+def still_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give no sender a request back while a test runs: on a slow machine its last one was allowed."""
+    allows, moment = TokenBuckets.allows, time.monotonic()
+    monkeypatch.setattr(TokenBuckets, "allows", lambda self, who, _now: allows(self, who, moment))
 
 
 @pytest.fixture(scope="session", autouse=True)

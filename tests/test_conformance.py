@@ -63,8 +63,8 @@ DAY_MS = 86_400_000
 VALID, INVALID = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 #: How many valid and invalid cases are made up for an operation, each asked in three spellings. The
 #: report's pages are many and much alike; where nothing can be asked, there is little to ask.
-CASES, REPORT_CASES, FEW = (70, 15), (15, 4), (4, 0)
-LONG = 10  #: times as many in the long run
+CASES, REPORT_CASES, FEW = (40, 10), (9, 3), (4, 0)
+LONG = 18  #: times as many in the long run
 ASKED: Counter[str] = Counter()
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from math import sqrt
 from typing import Any
@@ -245,6 +246,14 @@ class Truth:
         self._searches(list(self.pages.values()))
         self._ads([s.event for s in ordered if isinstance(s.event, Impression)])
         self._ratings([s.event for s in ordered if isinstance(s.event, Feedback)])
+        self._answers: dict[Any, Expected] = {}
+
+    def asked(self, first_day: date, last_day: date, **facets: str) -> Expected:
+        """Return the report's tables for one question, worked out once."""
+        key = (first_day, last_day, *sorted(facets.items()))
+        if key not in self._answers:
+            self._answers[key] = Expected(self, first_day, last_day, **facets)
+        return self._answers[key]
 
     @staticmethod
     def _fact(event: Any, query: str | None, **more: Any) -> Fact:
@@ -384,33 +393,35 @@ class Expected:
         self.first_day, self.last_day, self.facets = first_day, last_day, facets
         self.excluded = truth.excluded
         self.truth = truth
-        self.searches = [fact for fact in truth.searches if self._asked(fact)]
-        self.shown = [fact for fact in truth.shown if self._asked(fact, module=True)]
-        self.clicks = [fact for fact in truth.clicks if self._asked(fact, module=True)]
-        self.ratings = [fact for fact in truth.ratings if self._asked(fact)]
+        self.searches = self._asked(truth.searches)
+        self.shown = self._asked(truth.shown, module=True)
+        self.clicks = self._asked(truth.clicks, module=True)
+        self.ratings = self._asked(truth.ratings)
 
-    def _asked(self, fact: Fact, module: bool = False) -> bool:
-        wanted = {name: value for name, value in self.facets.items() if name not in ("robots", "q")}
-        if not module:
-            wanted.pop("module", None)
-        return (
-            self.first_day <= fact.day <= self.last_day
-            and fact.robot == ("robots" in self.facets)
-            and all(getattr(fact, name) == value for name, value in wanted.items())
-            and self.facets.get("q", "") in (fact.query or "")
-        )
+    def _asked(self, facts: Iterable[Fact], module: bool = False) -> list[Fact]:
+        without = ("robots", "q") if module else ("robots", "q", "module")
+        wanted = [(name, value) for name, value in self.facets.items() if name not in without]
+        robots, text = "robots" in self.facets, self.facets.get("q", "")
+        found = [
+            fact
+            for fact in facts
+            if self.first_day <= fact.day <= self.last_day and fact.robot == robots
+        ]
+        for name, value in wanted:
+            found = [fact for fact in found if getattr(fact, name) == value]
+        return [fact for fact in found if text in (fact.query or "")]
 
     @property
     def by_site(self) -> Expected:
         """The same under no other filter than the site."""
         facets = {name: value for name, value in self.facets.items() if name == "site"}
-        return Expected(self.truth, self.first_day, self.last_day, **facets)
+        return self.truth.asked(self.first_day, self.last_day, **facets)
 
     @property
     def anything(self) -> Expected:
         """The same of all queries."""
         facets = {name: value for name, value in self.facets.items() if name != "q"}
-        return Expected(self.truth, self.first_day, self.last_day, **facets)
+        return self.truth.asked(self.first_day, self.last_day, **facets)
 
     def kept(self, impressions: int, *facets: str) -> int | None:
         """Return *impressions*, or none where they are not kept: under other facets than these."""
@@ -459,6 +470,7 @@ class Expected:
             "impressions": self.sum_kept(sum(fact.day == day for fact in self.shown)),
         }
 
+    @cached_property
     def queries(self) -> dict[str, dict[str, Any]]:
         """Every query that was searched, clicked or shown, by its text."""
         found = {fact.query for fact in (*self.searches, *self.clicks, *self.shown)} - {None}
@@ -564,7 +576,7 @@ class Expected:
     def session_days(self) -> date:
         """The first of the days that sessions are read from."""
         facets = {name: text for name, text in self.facets.items() if name in ("site", "robots")}
-        whole = Expected(self.truth, self.first_day, self.last_day, **facets)
+        whole = self.truth.asked(self.first_day, self.last_day, **facets)
         days, left = Counter(fact.day for fact in whole.searches), 10_000
         first = self.last_day
         for day in sorted(days, reverse=True):
@@ -701,7 +713,7 @@ PAIRS += [(question, span) for question in ("everything", "many filters") for sp
 @pytest.fixture(scope="module", params=sorted(set(PAIRS)), ids=" in ".join)
 def asked(request: pytest.FixtureRequest, truth: Truth, browser: TestApp) -> Asked:
     question, span = request.param
-    return Asked(browser, Expected(truth, *SPANS[span], **QUESTIONS[question]))
+    return Asked(browser, truth.asked(*SPANS[span], **QUESTIONS[question]))
 
 
 class Asked:
@@ -766,7 +778,7 @@ def test_every_day(asked: Asked) -> None:
 def test_every_query(asked: Asked) -> None:
     right = {
         query: row
-        for query, row in asked.expected.queries().items()
+        for query, row in asked.expected.queries.items()
         if row["searches"] or row["clicks"]
     }
     found = {row["query"]: row for row in asked.rows("queries")}
@@ -775,7 +787,7 @@ def test_every_query(asked: Asked) -> None:
 
 
 def test_queries_without_clicks_and_without_results(asked: Asked) -> None:
-    queries = asked.expected.queries()
+    queries = asked.expected.queries
     unclicked = {
         query: row
         for query, row in queries.items()
@@ -834,7 +846,7 @@ def test_every_value_of_a_facet(asked: Asked, panel: str) -> None:
 def test_every_query_of_few_clicks_by_the_rule_of_searchgov(asked: Asked) -> None:
     right = {
         query: {**row, "clicks_for_100": 100 * row["clicks"] / row["searches"]}
-        for query, row in asked.expected.queries().items()
+        for query, row in asked.expected.queries.items()
         if row["searches"] + row["clicks"] >= 20 and 100 * row["clicks"] < 20 * row["searches"]
     }
     assert differences({row["query"]: row for row in asked.rows("low-ctr")}, right) == {}
@@ -844,7 +856,7 @@ def test_every_query_that_is_clicked_far_down(asked: Asked) -> None:
     positioned = asked.expected.positioned()
     right = {
         query: row
-        for query, row in asked.expected.queries().items()
+        for query, row in asked.expected.queries.items()
         if positioned[query] >= 3 and row["position_mean"] >= 2
     }
     found = asked.rows("deep-clicks", deeper_than="2", least_clicks="3")
@@ -852,7 +864,7 @@ def test_every_query_that_is_clicked_far_down(asked: Asked) -> None:
 
 
 def test_every_query_that_misses_clicks(asked: Asked) -> None:
-    queries = asked.expected.queries()
+    queries = asked.expected.queries
     searches, clicked = (sum(row[name] for row in queries.values()) for name in FOUND)
     searches -= sum(row["searches_empty"] for row in queries.values())
     right = {}
@@ -914,11 +926,11 @@ def test_every_length_of_a_session(asked: Asked) -> None:
 @pytest.fixture(scope="module", params=["everything", "one site", "many filters"])
 def subject(request: pytest.FixtureRequest, truth: Truth, browser: TestApp) -> Asked:
     """A question about one query or one result, the busiest under these filters."""
-    return Asked(browser, Expected(truth, FIRST_DAY, LAST_DAY, **QUESTIONS[request.param]))
+    return Asked(browser, truth.asked(FIRST_DAY, LAST_DAY, **QUESTIONS[request.param]))
 
 
 def test_every_day_of_a_query(subject: Asked) -> None:
-    queries = subject.expected.queries()
+    queries = subject.expected.queries
     for query in sorted(queries, key=lambda query: -queries[query]["searches"])[:3]:
         found = {row["day"]: row for row in subject.rows("query-days", query=query)}
         assert sum(row["searches"] for row in found.values()) == queries[query]["searches"]
@@ -926,7 +938,7 @@ def test_every_day_of_a_query(subject: Asked) -> None:
 
 
 def test_every_place_of_a_query(subject: Asked) -> None:
-    queries = subject.expected.queries()
+    queries = subject.expected.queries
     few = [query for query, row in queries.items() if 30 <= row["searches"] <= 60]
     for query in sorted(few)[:3]:
         found = {
@@ -961,7 +973,7 @@ PLAIN = [name for name, panel in PANELS.items() if not panel.needs]
 
 @pytest.fixture(scope="module", params=["everything", "one site", "a text", "many filters"])
 def one(request: pytest.FixtureRequest, truth: Truth, browser: TestApp) -> Asked:
-    return Asked(browser, Expected(truth, FIRST_DAY, LAST_DAY, **QUESTIONS[request.param]))
+    return Asked(browser, truth.asked(FIRST_DAY, LAST_DAY, **QUESTIONS[request.param]))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -1006,17 +1018,17 @@ def test_the_terminal_says_the_same(one: Asked, clicks: ClickMW) -> None:
     for name, value in right.items():
         assert same(facts["metrics"][name]["value"], value), name
     found = {row["query"]: row for row in facts["queries"] if row["searches"]}
-    queries = {q: row for q, row in one.expected.queries().items() if row["searches"]}
+    queries = {q: row for q, row in one.expected.queries.items() if row["searches"]}
     assert differences(found, queries) == {}
 
 
 def test_an_agent_is_told_the_same(truth: Truth, browser: TestApp) -> None:
-    right = Expected(truth, FIRST_DAY, LAST_DAY, site="nps.gov")
+    right = truth.asked(FIRST_DAY, LAST_DAY, site="nps.gov")
     asked = {"site": "nps.gov", "from": "2026-10-20", "to": "2026-11-12", "limit": 100}
     told = call_tool(browser, "top_queries", asked)
     assert told["totals"]["searches"] == len(right.searches)
     assert told["totals"]["clicks"] == len(right.clicks)
-    queries = right.queries()
+    queries = right.queries
     assert told["rows"]
     for row in told["rows"]:
         assert differences({row["query"]: row}, {row["query"]: queries[row["query"]]}) == {}

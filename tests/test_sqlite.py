@@ -26,6 +26,8 @@ from clickmw.stores import _sqlite_searches as searches
 from clickmw.stores.base import StoreOptions
 from clickmw.stores.sqlite import SQLiteStore, open_store
 
+pytestmark = pytest.mark.usefixtures("no_ready_databases")
+
 START_MS = 1_750_000_000_000
 CLICK = Click(START_MS, "default", "https://example.org/a", 1, "BWEB")
 OLD_DATABASE = Path(__file__).parent / "databases" / "version_1.sql"
