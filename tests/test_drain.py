@@ -390,7 +390,7 @@ def test_two_processes_that_drain_at_once_store_nothing_twice(
 ) -> None:
     install.write(3000)
     drainers = [run_python(DRAINER, install.path.parent, 20, 0, 100) for _ in range(2)]
-    assert [drainer.wait(60) for drainer in drainers] == [0, 0]
+    assert [drainer.wait(120) for drainer in drainers] == [0, 0]
     install.drain.run_once()
     assert install.urls() == numbered(3000)
 
@@ -403,7 +403,7 @@ def worker_of(install: Install) -> Worker:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 10.0
+    end = time.monotonic() + 60.0
     while not (held := holds()) and time.monotonic() < end:
         time.sleep(0.02)
     return held
@@ -483,8 +483,8 @@ def test_a_reader_waits_for_the_drain_of_another_process(
 ) -> None:
     install.write(2)
     drainer = run_python(DRAINER, install.path.parent, 100, 0, 1)
-    drainer.wait(30)
-    worker_of(install).catch_up(within_s=5.0)
+    drainer.wait(120)
+    worker_of(install).catch_up(within_s=60.0)
     assert install.urls() == numbered(2)
 
 
@@ -507,7 +507,7 @@ list(answer)
 answer.close()
 import sqlite3, time
 count = lambda: sqlite3.connect(folder / "clicks.db").execute("SELECT count(*) FROM clicks").fetchone()[0]
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while not count() and time.monotonic() < end:  # a slow machine needs more than one answer's quarter of a second
     clicks.door.worker.after_answer()
 print(before, threading.active_count(), count())
@@ -517,7 +517,7 @@ print(before, threading.active_count(), count())
 def test_without_threads_the_end_of_an_answer_drains(
     tmp_path: Path, run_python: Callable[..., Any]
 ) -> None:
-    output = run_python(WITHOUT_THREADS, tmp_path).communicate(timeout=30)[0]
+    output = run_python(WITHOUT_THREADS, tmp_path).communicate(timeout=120)[0]
     assert output.split() == ["302", "Found", "False", "1", "1"]
 
 
@@ -554,7 +554,7 @@ journal.tally("opted_out", 5)
 def test_a_normal_exit_leaves_nothing_behind(
     install: Install, run_python: Callable[..., Any]
 ) -> None:
-    assert run_python(LAST_WILL, install.path.parent).wait(30) == 0
+    assert run_python(LAST_WILL, install.path.parent).wait(120) == 0
     assert segment_paths(install.journal.folder) == []
     assert install.urls() == numbered(1)
     assert install.health()["opted_out"] == 5

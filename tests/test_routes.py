@@ -229,6 +229,7 @@ def test_the_ledger_adds_up_whatever_comes(site: Install) -> None:
     ):
         site.click(**headers)
     site.browser.get("/_clicks/r/forged", status=400)
+    site.clicks.door.worker.catch_up()
     health = site.health()
 
     assert difference(health) == 0

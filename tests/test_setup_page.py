@@ -317,7 +317,7 @@ def test_a_test_click_does_not_wait_for_ever(
     other.close()
     assert (stations[-1].name, stations[-1].ok) == ("store", False)
     assert "is a drain running?" in stations[-1].text
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
 
 
 def test_the_button_shows_the_verdict_in_a_browser(real_site: Any, profile_of: Any) -> None:

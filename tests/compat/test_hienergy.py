@@ -300,6 +300,7 @@ def test_no_answer_is_kept_by_caches_or_read_by_pages_of_others(
 # -- limits ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("still_senders")
 def test_above_the_rate_it_says_when_to_come_again(clicks_at: Make) -> None:
     service = Service(clicks_at(sites=SITES, redirect_rate=1))
     answers = [service.ask("") for _ in range(200)]
@@ -311,6 +312,7 @@ def test_above_the_rate_it_says_when_to_come_again(clicks_at: Make) -> None:
     assert service.ask("", BETA).status_int == 400
 
 
+@pytest.mark.usefixtures("still_senders")
 def test_who_tries_many_keys_has_one_allowance_for_all(clicks_at: Make) -> None:
     service = Service(clicks_at(sites=SITES, redirect_rate=1))
     statuses = [service.ask("", {"X-Api-Key": f"guess {n}"}).status_int for n in range(102)]
@@ -329,6 +331,7 @@ def test_a_refused_request_is_counted_once_by_its_reason(service: Service) -> No
     service.ask("")
     service.ask(headers={"X-Api-Key": "alpha writes"})
     service.program.post(CLICKS, headers=ALPHA, status=405)
+    service.program.app.door.worker.catch_up()
     health = service.program.get("/_clicks/health", headers=ADMIN).json
 
     names = ("bad_request", "forbidden", "method", "unauthorized")
