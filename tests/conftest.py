@@ -53,6 +53,36 @@ Clicks = Callable[..., ClickMW]
 _OPEN = SQLiteStore._open
 
 
+#: The files that take longest, those that most of all wait for a browser or a server first: a process
+#: that begins one of them last would be waited for by all others.
+LONGEST = (
+    "test_report_browser",
+    "test_snippet_store",
+    "test_snippet_frameworks",
+    "test_snippet_browser",
+    "test_conformance",
+    "test_first_minutes",
+    "test_faults",
+    "test_report_truth",
+    "test_servers",
+    "test_flask_suite",
+    "test_django",
+    "test_examples",
+    "test_packaging",
+    "test_code_blocks",
+    "test_intake",
+    "test_seen",
+    "test_report",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the files that take longest first; ``--no-loadscope-reorder`` leaves them there."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 class Feed:
     """Hand events to *store* as the drain does: one journal record each, a call is one batch."""
 
@@ -473,7 +503,7 @@ def profile_of(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def make(**options: Any) -> Any:
         made.append(chromium.new_context(**options))
-        made[-1].set_default_timeout(10_000)
+        made[-1].set_default_timeout(30_000)
         made[-1].on("weberror", lambda error: errors.append(str(error.error)))
         return made[-1]
 
@@ -537,7 +567,7 @@ class RealSite:
             return database.execute(f"SELECT {columns} FROM {view} ORDER BY {order_by}").fetchall()
 
     def wait(
-        self, view: str, columns: str = "*", count: int = 1, seconds: float = 5.0
+        self, view: str, columns: str = "*", count: int = 1, seconds: float = 20.0
     ) -> list[tuple[Any, ...]]:
         """Return the rows of *view* as soon as there are *count*, else those after *seconds*."""
         until = time.monotonic() + seconds

@@ -57,9 +57,9 @@ class Running:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
-    def rows(self, question: str, patience_s: float = 10.0) -> list[Any]:
+    def rows(self, question: str, patience_s: float = 60.0) -> list[Any]:
         """Return what *question* finds, as soon as there is something: events need a moment."""
         until = time.monotonic() + patience_s
         found: list[Any] = []
@@ -119,7 +119,7 @@ def test_an_example_is_short(path: Path) -> None:
 @pytest.mark.parametrize("name", ["flask_site.py", "plain_wsgi.py", "django_site.py"])
 def test_a_search_and_a_click_become_rows(name: str, run: Callable[..., Running]) -> None:
     site = run(*command_of(name))
-    page = site.get("/search?q=form", patience_s=30.0)[1]
+    page = site.get("/search?q=form", patience_s=60.0)[1]
     links = re.findall(r'href="(/_clicks/r/[^"]+)"', page)
     status, _ = site.get(links[0])
 
@@ -134,7 +134,7 @@ def test_a_single_page_app_counts_its_searches_and_clicks(
     run: Callable[..., Running], profile_of: Callable[..., Any]
 ) -> None:
     site = run(*command_of("json_results.py"))
-    assert json.loads(site.get("/api/search?q=map", patience_s=30.0)[1])[0]["title"] == "Map"
+    assert json.loads(site.get("/api/search?q=map", patience_s=60.0)[1])[0]["title"] == "Map"
     tab = profile_of().new_page()
     tab.goto(f"http://app.example:{site.port}/")
     tab.fill("#q", "form")
@@ -163,8 +163,8 @@ def test_a_site_of_plain_files_counts_too(
     )
     serve = ["-m", "clickmw", "--config", "clickmw.toml", "serve", "--port", "{port}"]
     server = run(*serve, port=collector)
-    assert server.get("/_clicks/health", patience_s=30.0)[0] == 200
-    assert pages.get("/", patience_s=30.0)[0] == 200
+    assert server.get("/_clicks/health", patience_s=60.0)[0] == 200
+    assert pages.get("/", patience_s=60.0)[0] == 200
 
     tab = profile_of().new_page()
     tab.goto(f"http://127.0.0.1:{files}/")

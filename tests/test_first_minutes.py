@@ -131,7 +131,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., int]]:
     yield start
     for process in started:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def ask(port: int, path: str) -> tuple[int, str, str]:

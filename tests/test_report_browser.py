@@ -254,7 +254,7 @@ class Looked:
 def looked(chromium: Any) -> Iterator[Looked]:
     """The tab that all pages are looked at in: a new one for each would take most of the time."""
     with closing(chromium.new_context()) as profile:
-        profile.set_default_timeout(10_000)
+        profile.set_default_timeout(30_000)
         yield Looked(profile)
 
 

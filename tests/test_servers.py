@@ -143,7 +143,7 @@ def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     finally:
         for process in reversed(processes):
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def program(name: str, **values: object) -> list[str]:
@@ -170,10 +170,10 @@ def free_ports(number: int) -> list[int]:
 
 
 def wait_for(port: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while True:
         try:
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
                 connection.request("GET", "/up")
                 assert connection.getresponse().read() == b"up"
                 return
@@ -213,7 +213,7 @@ def test_every_click_is_a_row(port: int, link_to: Callable[..., str], tmp_path: 
     with closing(SQLiteStore(tmp_path / "clicks.db", StoreOptions())) as store:
         open_store = lambda: SQLiteStore(tmp_path / "clicks.db", StoreOptions())  # noqa: E731
         with closing(Drain(journal.folder, open_store)) as drain:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while store_size(store) < CLICKS and time.monotonic() < end:
                 drain.run_once()
                 time.sleep(0.05)

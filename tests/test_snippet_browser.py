@@ -75,7 +75,7 @@ class Site:
     def token(self, event: dict[str, Any]) -> LinkTarget:
         return self.clicks.door.signer.read_link(event["k"])
 
-    def wait(self, kind: str, count: int = 1, seconds: float = 3.0) -> list[dict[str, Any]]:
+    def wait(self, kind: str, count: int = 1, seconds: float = 20.0) -> list[dict[str, Any]]:
         """Return the events of *kind* as soon as there are *count*, else those after *seconds*."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -391,7 +391,7 @@ if (document.prerendering) {
 </script>"""
 
 
-def until(holds: Callable[[], object], seconds: float = 15.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until *holds* is true; fail after *seconds*."""
     end = time.monotonic() + seconds
     while not holds():
@@ -428,7 +428,7 @@ def opened(
 
 def click(page: Any, selector: str) -> None:
     """Click as a person does; a tab that shows a prepared page is another one, and tells nothing."""
-    page.click(selector, no_wait_after=True, timeout=10_000)
+    page.click(selector, no_wait_after=True, timeout=30_000)
 
 
 @KINDS

@@ -73,7 +73,7 @@ class Desk:
 
     def arrive(self, path: str) -> None:
         """Wait until the visitor is at *path*, in this tab or in one that was opened."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while not any(path in page.url for page in self.context.pages):
             assert time.monotonic() < until, path
             self.page.wait_for_timeout(10)
@@ -167,7 +167,7 @@ def settled(request: pytest.FixtureRequest, served_site: Any, chromium: Any) -> 
     """A mode, and one visitor for all its tests: a new tab takes longer than a gesture."""
     mode, errors = MODES[request.param], []
     context = chromium.new_context(has_touch=True, **mode.options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     context.on("weberror", lambda error: errors.append(str(error.error)))
     desk = Desk(served_site, context)
     mode.prepare(desk)

@@ -663,7 +663,7 @@ def node(node_clients: Path) -> Callable[..., None]:
 
 def arrived(folder: Path, count: int) -> list[tuple[Any, ...]]:
     """Return the rows of *count* events, sorted; the client does not wait for an answer to go on."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while len(events_in(folder)) < count and time.monotonic() < until:
         time.sleep(0.02)
     return sorted(map(row, events_in(folder)))
