@@ -65,7 +65,10 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _NEVER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AUTHORITY_END = re.compile(r"[/?#]")
 _HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
-_USER = re.compile(r"((?:[a-z][a-z0-9+.\-]*:)?[/\\]{2,}|https?:[/\\]?)[^/?#\\]*@", re.IGNORECASE)
+# Of a scheme that browsers know, the slashes may be missing.
+_USER = re.compile(
+    r"((?:[a-z][a-z0-9+.\-]*:)?[/\\]{2,}|(?:https?|ftp|wss?):[/\\]?)[^/?#\\]*@", re.IGNORECASE
+)
 _ASCII_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _DOTTED_QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")

@@ -328,6 +328,7 @@ def test_a_host_that_no_name_is_as_long_as_is_none_and_owns_nothing() -> None:
         ("https:\\\\joe@a.example\\@b", "https:\\\\a.example\\@b"),
         ("//joe@a.example/", "//a.example/"),
         ("ftp://joe@a.example/", "ftp://a.example/"),
+        ("ftp:joe@a.example/", "ftp:a.example/"),
         ("https://@a.example/", "https://a.example/"),
         ("https://a.example/@joe", "https://a.example/@joe"),
         ("https://a.example?joe@b", "https://a.example?joe@b"),
