@@ -19,7 +19,8 @@ _PARTS = {1: 5, 1.5: 3, 2: 4, 2.5: 5, 3: 3, 4: 4, 5: 5, 6: 3, 8: 4, 10: 5}
 class Point(NamedTuple):
     """One column. ``part`` is the strong lower part of it, ``line`` a second series.
 
-    ``before`` is the value of the column's like in another period.
+    ``before`` is the value of the column's like in another period. An ``absent`` one is of a time of
+    which nothing is known.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Point(NamedTuple):
     high: float | None = None
     complete: bool = True
     before: float | None = None
+    absent: bool = False
 
 
 class Box(NamedTuple):
@@ -52,6 +54,7 @@ class Column(NamedTuple):
     whisker: tuple[float, float] | None
     title: str
     complete: bool
+    absent: bool
 
 
 class Segment(NamedTuple):
@@ -174,6 +177,7 @@ def _column(
         whisker=whisker,
         title=point.title,
         complete=point.complete,
+        absent=point.absent,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from clickmw.episodes import empty_episodes
 from clickmw.expectation import Curves, over_expected
-from clickmw.panels import Column, Look, Panel, Row, Threshold
+from clickmw.panels import Column, Look, Panel, Row, Threshold, as_recorded
 from clickmw.pictures import search_history
 from clickmw.rates import rate
 from clickmw.spelling import change_of
@@ -50,7 +50,7 @@ def read_curves(look: Look) -> Curves:
 
 
 def _query_days(look: Look) -> list[Row]:
-    return [
+    rows: list[Row] = [
         {
             "day": row.day,
             "complete": row.day < look.today,
@@ -65,6 +65,7 @@ def _query_days(look: Look) -> list[Row]:
         }
         for row in read_days(look)
     ]
+    return as_recorded(look, rows)
 
 
 def _query_places(look: Look) -> list[Row]:

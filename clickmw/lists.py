@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clickmw.panels import Column, Look, Panel, Row
+from clickmw.panels import Column, Look, Panel, Row, as_recorded
 from clickmw.rates import Rate, rate
 from clickmw.stores.base import Filter, LiveRow, QueryRow
 
 
 def _days(look: Look) -> list[Row]:
-    return [
+    rows: list[Row] = [
         {
             "day": row.day,
             "complete": row.day < look.today,
@@ -23,6 +23,7 @@ def _days(look: Look) -> list[Row]:
         }
         for row in look.reader.daily(look.asked)
     ]
+    return as_recorded(look, rows)
 
 
 def query_cells(row: QueryRow) -> Row:

@@ -143,6 +143,18 @@ class Page:
     facts: Callable[[Look], Mapping[str, Any]] = lambda _look: {}
 
 
+def as_recorded(look: Look, rows: Sequence[Row]) -> list[Row]:
+    """Return the *rows* of days, those before recording began without numbers: none is known, which is not 0."""
+    span = look.reader.day_span(look.asked.site)
+    return [
+        row if span is not None and row["day"] >= span[0] else _without_numbers(row) for row in rows
+    ]
+
+
+def _without_numbers(row: Row) -> Row:
+    return {key: row[key] if key in {"day", "complete"} else None for key in row}
+
+
 def sort_rows(rows: list[Row], sort: str) -> list[Row]:
     """Return *rows* by the column *sort* names, with a minus the largest first; unknown ones last."""
     key, descending = sort.removeprefix("-"), sort.startswith("-")

@@ -56,10 +56,13 @@ def _weeks(rows: Sequence[Row]) -> list[list[Row]]:
 
 def _days_point(rows: Sequence[Row], weekly: bool, likes: Sequence[DayRow]) -> Point:
     first, last = rows[0]["day"], rows[-1]["day"]
+    known = [row for row in rows if row["clicks"] is not None]
+    if not known:
+        return _absent_point(rows)
     searches, clicked, clicks = (
-        sum(row[key] for row in rows) for key in ("searches", "searches_clicked", "clicks")
+        sum(row[key] for row in known) for key in ("searches", "searches_clicked", "clicks")
     )
-    complete = all(row["complete"] for row in rows) and len(rows) == (7 if weekly else 1)
+    complete = all(row["complete"] for row in rows) and len(known) == (7 if weekly else 1)
     searches_before = sum(like.searches for like in likes) if len(likes) == len(rows) else None
     return Point(
         label=format_day(first),
@@ -73,6 +76,12 @@ def _days_point(rows: Sequence[Row], weekly: bool, likes: Sequence[DayRow]) -> P
         complete=complete,
         before=searches_before,
     )
+
+
+def _absent_point(rows: Sequence[Row]) -> Point:
+    """Return the place of days before recording began: nothing is drawn there."""
+    title = f"{_days_of(rows)}: no data yet"
+    return Point(format_day(rows[0]["day"]), title, None, absent=True)
 
 
 def _like(days: Sequence[DayRow]) -> str:
@@ -186,13 +195,18 @@ def click_history(rows: Sequence[Row]) -> list[Picture]:
 
 
 def _clicks_point(rows: Sequence[Row]) -> Point:
-    clicks = sum(row["clicks"] for row in rows)
+    known = [row for row in rows if row["clicks"] is not None]
+    if not known:
+        return _absent_point(rows)
+    clicks = sum(row["clicks"] for row in known)
     title = f"{_days_of(rows)}: {format_count(clicks)} clicks"
-    complete = all(row["complete"] for row in rows)
+    complete = all(row["complete"] for row in rows) and len(known) == len(rows)
     return Point(format_day(rows[0]["day"]), title, clicks, complete=complete)
 
 
 def _place_point(rows: Sequence[Row]) -> Point:
+    if all(row["clicks"] is None for row in rows):
+        return _absent_point(rows)
     placed = [row for row in rows if row["position_mean"] is not None]
     clicks = sum(row["clicks"] for row in placed)
     total = sum(row["clicks"] * row["position_mean"] for row in placed)

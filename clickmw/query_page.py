@@ -104,13 +104,19 @@ def _robot_pages(look: Look) -> int:
     return look.reader.explain_query(asked, look.subject, searches=PAGES_READ).searches_read
 
 
+def _recorded(look: Look, days: Sequence[QueryDayRow]) -> list[QueryDayRow]:
+    """Return the *days* since recording began."""
+    span = look.reader.day_span(look.asked.site)
+    return [row for row in days if span is not None and row.day >= span[0]]
+
+
 def _known(look: Look, sums: QueryRow, explained: Explained) -> Known:
     """Return what the diagnosis of a query looks at."""
     before, after = read_neighbours(look)
     return Known(
         query=sums.query,
         sums=sums,
-        days=read_days(look),
+        days=_recorded(look, read_days(look)),
         site=look.reader.totals(all_queries(look)),
         site_days=look.reader.daily(all_queries(look)),
         places=explained.places,

@@ -8,7 +8,7 @@ from typing import Any
 from clickmw.headlines import Headline, metric_headline
 from clickmw.lists import UNNAMED
 from clickmw.metrics import Measure, mean, share
-from clickmw.panels import Column, Look, Page, Panel, Row
+from clickmw.panels import Column, Look, Page, Panel, Row, as_recorded
 from clickmw.pictures import click_history
 from clickmw.rates import rate
 
@@ -30,7 +30,7 @@ def _result_queries(look: Look) -> list[Row]:
 
 
 def _result_days(look: Look) -> list[Row]:
-    return [
+    rows: list[Row] = [
         {
             "day": row.day,
             "complete": row.day < look.today,
@@ -41,6 +41,7 @@ def _result_days(look: Look) -> list[Row]:
         }
         for row in look.reader.result_days(look.asked, look.subject)
     ]
+    return as_recorded(look, rows)
 
 
 def _result_places(look: Look) -> list[Row]:

@@ -135,17 +135,12 @@ class Show:
         )
 
     def _totals_before(self, scene: Scene) -> Totals | None:
-        """Return the sums to compare with, None where the URL wants no comparison."""
-        question = scene.question
-        return scene.reader.totals(question.asked_before()) if question.compared else None
+        """Return the sums to compare with, None where there are none of all these days."""
+        return scene.reader.totals(scene.question.asked_before()) if _comparable(scene) else None
 
     def _days_before(self, scene: Scene) -> list[DayRow]:
         """Return the days to draw behind those asked for; none where they were not recorded."""
-        compared = scene.question.compared
-        span = scene.reader.day_span(scene.question.asked.site)
-        if compared is None or span is None or span[0] > compared.first_day:
-            return []
-        return scene.reader.daily(scene.question.asked_before())
+        return scene.reader.daily(scene.question.asked_before()) if _comparable(scene) else []
 
     def _composed(self, scene: Scene, page: Page) -> Response:
         """Answer with a page of several panels; its CSV file is the one of its first panel."""
@@ -264,7 +259,7 @@ class Show:
         span = scene.reader.day_span(question.asked.site)
         return {
             "span": span,
-            "comparable": bool(span and compared and span[0] <= compared.first_day),
+            "comparable": _comparable(scene),
             "question": question,
             "period": period,
             "before": compared,
@@ -310,6 +305,13 @@ class Show:
             name: list(dict.fromkeys(filter(None, [*values, question.facets.get(name)])))
             for name, values in found.items()
         }
+
+
+def _comparable(scene: Scene) -> bool:
+    """Return whether there are days to compare with, and all of them were recorded."""
+    compared = scene.question.compared
+    span = scene.reader.day_span(scene.question.asked.site)
+    return bool(span and compared and span[0] <= compared.first_day)
 
 
 def _named(rows: Sequence[Row]) -> int:

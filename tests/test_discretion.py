@@ -380,7 +380,7 @@ def test_the_queries_that_lead_to_a_result_sum_to_its_clicks(browser: TestApp) -
     question = fields_of(ALL, url=SUBJECTS["url"], limit="1000")
     rows = browser.get(f"/_clicks/report/result-queries.json{question}").json["rows"]
     days = browser.get(f"/_clicks/report/result-days.json{question}").json["rows"]
-    assert sum(row["clicks"] for row in rows) == sum(row["clicks"] for row in days)
+    assert sum(row["clicks"] for row in rows) == sum(row["clicks"] or 0 for row in days)
     assert rows[-1]["query"] is None
     assert rows[-1]["unnamed_queries"] > 0
 

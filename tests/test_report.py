@@ -91,12 +91,13 @@ class MemoryReader:
     handles: list[str] = field(default_factory=lambda: ["default"])
     asked: list[Filter] = field(default_factory=list)
     closed: int = 0
+    begun: date | None = None  #: the first day, where that is not the first of the days
 
     def sites(self) -> list[str]:
         return self.handles
 
     def day_span(self, site: str | None) -> tuple[date, date] | None:
-        return (self.days[0].day, self.days[-1].day) if self.days else None
+        return (self.begun or self.days[0].day, self.days[-1].day) if self.days else None
 
     def totals(self, asked: Filter) -> Totals:
         self.asked.append(asked)
@@ -706,8 +707,56 @@ def test_small_counts_show_both_numbers_instead_of_a_percentage() -> None:
 
 def test_a_period_before_the_first_event_is_not_compared_with() -> None:
     soup = page("/", make_report(realistic(days=40)))
-    assert set(texts(soup, ".delta")) == {"no full period before"}
-    assert "Recording began on 20 May 2026" in soup.get_text()
+    assert set(texts(soup, ".delta")) == {"no data for comparison"}
+    assert "Recording began on 20 May 2026: there are no data of all the days to" in soup.get_text()
+
+
+def test_what_is_not_compared_has_no_change_in_the_files_either() -> None:
+    report = make_report(realistic(days=40))
+    for metric in get("/overview.json", report).json["metrics"].values():
+        assert (metric["previous"]["value"], metric["change"]) == (None, None)
+    records = list(csv.DictReader(io.StringIO(get("/overview.csv", report).text)))
+    assert {(record["previous"], record["change"]) for record in records} == {("", "")}
+
+
+def test_days_before_recording_began_are_unknown_and_not_zero() -> None:
+    report = make_report(realistic(days=5))
+    rows = get("/days.json?period=7d", report).json["rows"]
+    assert [row["searches"] is None for row in rows] == [True, True, *[False] * 5]
+    assert [row["day"] for row in rows[:2]] == ["2026-06-22", "2026-06-23"]
+    records = list(csv.DictReader(io.StringIO(get("/days.csv?period=7d", report).text)))
+    assert [record["clicks"] == "" for record in records] == [True, True, *[False] * 5]
+    soup = page("/days?period=7d", report)
+    cells = soup.select("table.rows tbody tr")[0].select("td")
+    assert {cell.get_text(strip=True) for cell in cells} == {"–"}
+    assert "Recording began on 24 Jun 2026: of the days before there are no data." in " ".join(
+        soup.get_text().split()
+    )
+
+
+def test_days_before_recording_began_are_absent_from_the_chart() -> None:
+    soup = page("/?period=7d", make_report(realistic(days=5)))
+    columns = soup.select(".chart.days g.column")
+    assert ["absent" in column["class"] for column in columns] == [True, True, *[False] * 5]
+    assert [len(column.select(".whole")) for column in columns] == [0, 0, *[1] * 5]
+    assert columns[0].title.string.endswith("no data yet")
+    assert len(soup.select(".chart.days .dot")) == 5
+    assert "no data yet" in soup.select_one(".legend").get_text()
+
+
+def test_a_week_in_which_recording_began_is_not_complete() -> None:
+    soup = page("/?from=2026-01-01&to=2026-06-28", make_report(realistic(days=40)))
+    columns = soup.select(".chart.days g.column")
+    assert "absent" in columns[0]["class"]
+    begun = [column for column in columns if "absent" not in column["class"]]
+    assert "running" in begun[0]["class"]
+    assert "(not complete)" in begun[0].title.string
+
+
+def test_a_full_history_has_no_absent_days() -> None:
+    soup = page("/", make_report(realistic()))
+    assert soup.select(".absent") == []
+    assert "Recording began" not in soup.get_text()
 
 
 def test_all_metrics_follow_from_the_totals() -> None:
@@ -790,6 +839,7 @@ def test_the_days_compared_with_are_read_from_the_url(
     query: str, first_day: str, last_day: str
 ) -> None:
     reader = realistic()
+    reader.begun = date(2020, 1, 1)
     found = get(f"/overview.json?{query}", make_report(reader)).json["previous_period"]
     assert found == {"first_day": first_day, "last_day": last_day}
     assert (str(reader.asked[1].first_day), str(reader.asked[1].last_day)) == (first_day, last_day)

@@ -65,6 +65,7 @@ WORDS = [
     "ranger",
     "bison",
 ]
+DAY_NUMBERS = ("searches", "searches_clicked", "searches_empty", "clicks", "impressions")
 MODULES = {"BWEB": "Web", "BOOS": "Recommended", "I14Y": "Index"}
 LADDER = [*((n, n) for n in range(1, 21)), (21, 30), (31, 50), (51, 100), (101, 10**9)]
 
@@ -459,7 +460,16 @@ class Expected:
         length = (self.last_day - self.first_day).days + 1
         return [self._day(self.first_day + timedelta(days=number)) for number in range(length)]
 
+    @property
+    def begun(self) -> date:
+        """The first day of which anything of people or robots is known; before it, nothing is."""
+        known = (*self.truth.searches, *self.truth.clicks, *self.truth.shown, *self.truth.ratings)
+        site = self.facets.get("site")
+        return min(fact.day for fact in known if site in (None, fact.site))
+
     def _day(self, day: date) -> dict[str, Any]:
+        if day < self.begun:
+            return {"day": day.isoformat(), **dict.fromkeys(DAY_NUMBERS)}
         searches = [fact for fact in self.searches if fact.day == day]
         return {
             "day": day.isoformat(),
@@ -554,11 +564,15 @@ class Expected:
         ]
         length = (self.last_day - self.first_day).days + 1
         days = [self.first_day + timedelta(days=number) for number in range(length)]
-        return {
+        found = {
             day.isoformat(): self._query(
                 *([fact for fact in each if fact.day == day] for each in facts)
             )
             for day in days
+        }
+        return {
+            day: row if day >= self.begun.isoformat() else dict.fromkeys(row)
+            for day, row in found.items()
         }
 
     def places_of(self, query: str) -> dict[tuple[str, str, int | None], dict[str, int]]:
@@ -822,7 +836,7 @@ def test_rows_add_up_to_the_totals(asked: Asked) -> None:
     right = asked.expected
     days = asked.rows("days")
     for name, facts in (("searches", right.searches), ("clicks", right.clicks)):
-        assert sum(row[name] for row in days) == len(facts)
+        assert sum(row[name] or 0 for row in days) == len(facts)
     assert sum(row["searches"] for row in asked.rows("queries")) == len(right.searches)
     assert sum(row["clicks"] for row in asked.rows("results")) == len(right.clicks)
 
@@ -933,7 +947,7 @@ def test_every_day_of_a_query(subject: Asked) -> None:
     queries = subject.expected.queries
     for query in sorted(queries, key=lambda query: -queries[query]["searches"])[:3]:
         found = {row["day"]: row for row in subject.rows("query-days", query=query)}
-        assert sum(row["searches"] for row in found.values()) == queries[query]["searches"]
+        assert sum(row["searches"] or 0 for row in found.values()) == queries[query]["searches"]
         assert differences(found, subject.expected.days_of(query)) == {}
 
 
