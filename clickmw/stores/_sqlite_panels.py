@@ -77,14 +77,17 @@ class SQLiteReader(DrilldownReader):
     def daily(self, asked: Filter) -> list[DayRow]:
         """Return every day asked for, in order."""
         days = range(day_number(asked.first_day), day_number(asked.last_day) + 1)
-        if asked.text is None:
-            found = {row[0]: row[1:] for row in self._rows(sql.DAILY, self._bind(asked))}
-            return [DayRow(day_date(day), *found.get(day, (0,) * 5)) for day in days]
-        searched, clicked = self._sums(asked, "day")
-        return [
-            _day_row(day, searched.get(day, _NO_SEARCHES), clicked.get(day, _NO_CLICKS))
-            for day in days
-        ]
+        if asked.text is not None and (is_by_more(asked) or not self._is_whole(asked)):
+            searched, clicked = self._sums(asked, "day")
+            return [
+                _day_row(day, searched.get(day, _NO_SEARCHES), clicked.get(day, _NO_CLICKS))
+                for day in days
+            ]
+        question, nothing = (
+            (sql.DAILY, (0,) * 5) if asked.text is None else (sql.DAYS_OF_TEXT, _NO_DAY)
+        )
+        found = {row[0]: row[1:] for row in self._rows(question, self._bind(asked))}
+        return [DayRow(day_date(day), *found.get(day, nothing)) for day in days]
 
     def facet(self, asked: Filter, name: str) -> list[FacetRow]:
         """Return the values of a facet, most searched first, then most clicked, then by value."""
@@ -413,13 +416,15 @@ class SQLiteReader(DrilldownReader):
 
     def _is_in_most(self, asked: Filter) -> bool:
         """Tell whether most searches seem to have the text; of days whose raw rows are all there."""
-        if asked.named is not None:
-            return False
-        if day_number(asked.first_day) < first_whole("cube", self._rows(HORIZON)[0][0]):
+        if asked.named is not None or not self._is_whole(asked):
             return False
         bound = {**self._bind(asked), "first_queries": FIRST_QUERIES}
         heard, searches = self._rows(facts.HEARD, bound)[0]
         return bool(2 * heard > searches)
+
+    def _is_whole(self, asked: Filter) -> bool:
+        """Tell whether the raw rows are all there that the rollups were made of."""
+        return day_number(asked.first_day) >= first_whole("cube", self._rows(HORIZON)[0][0])
 
     def _version(self) -> int:
         """Return a number that is another one when somebody has written."""
@@ -432,6 +437,8 @@ class SQLiteReader(DrilldownReader):
 _Sums = Mapping[int, Sequence[int]]
 _NO_SEARCHES = (0,) * 6
 _NO_CLICKS = (0,) * 4
+#: A day of a text: searches, clicked and empty ones, clicks; impressions are not kept by text.
+_NO_DAY = (0, 0, 0, 0, None)
 
 
 def _take_away(kept: Mapping[int, list[int]], rows: Iterable[Sequence[int]]) -> None:

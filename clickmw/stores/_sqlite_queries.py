@@ -121,6 +121,15 @@ NAMED = """
   UNION ALL SELECT query.id FROM json_each(:named) AS named JOIN query ON query.text = named.value
 """
 _WITH_TEXT = f" AND (:text IS NULL OR query IN ({NAMED})) "
+DAYS_OF_TEXT = (
+    """
+-- One row per day that has anything of the queries with a text.
+SELECT day, sum(searches), sum(searches_clicked), sum(searches_empty), sum(clicks), NULL
+  FROM day_query INDEXED BY days_of_query
+"""
+    + WHERE_SITE
+    + f" AND query IN ({NAMED}) GROUP BY day"
+)
 _PLACES = "(SELECT id FROM site WHERE :site IS NULL OR id = :site)"
 _DAYS = "day BETWEEN :first_day AND :last_day"
 
