@@ -39,6 +39,7 @@ from clickmw.events import (
     new_query_id,
 )
 from clickmw.journal import event_id_prefix
+from clickmw.recorder import RateLimit
 from clickmw.stores import open_store
 from clickmw.stores.base import Record, Store, Stored, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
@@ -352,10 +353,13 @@ def run_python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
 
 
 @pytest.fixture
-def still_senders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give no sender a request back while a test runs: on a slow machine its last one was allowed."""
-    allows, moment = TokenBuckets.allows, time.monotonic()
-    monkeypatch.setattr(TokenBuckets, "allows", lambda self, who, _now: allows(self, who, moment))
+def still_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no second and no minute of the limits end while a test runs, however long it takes."""
+    sender, address, moment = TokenBuckets.allows, RateLimit.allows, time.time()
+    monkeypatch.setattr(TokenBuckets, "allows", lambda self, who, _: sender(self, who, moment))
+    monkeypatch.setattr(
+        RateLimit, "allows", lambda self, who, link, _: address(self, who, link, int(moment * 1000))
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -392,7 +392,7 @@ def test_every_click_through_a_real_server_is_a_row(server: str, tmp_path: Path)
     with open(tmp_path / "log.txt", "wb") as log:
         process = subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=log, stderr=log)
     try:
-        page = _ask(port, "/search?q=form", patience_s=30.0)[1]
+        page = _ask(port, "/search?q=form", patience_s=60.0)[1]
         for _ in range(50):
             for link in links_in(page):
                 assert _ask(port, link)[0] == 302

@@ -216,6 +216,7 @@ def test_health_is_200_while_the_store_is_away(
     assert difference(health) == 0
 
 
+@pytest.mark.usefixtures("still_limits")
 def test_the_ledger_adds_up_over_every_kind_of_request(
     clicks_at: Callable[..., ClickMW],
     browser_of: Callable[..., Any],

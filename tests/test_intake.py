@@ -559,6 +559,7 @@ def test_a_link_of_a_site_that_is_gone_is_tallied(page: Page) -> None:
     assert page.tallies() == {"rejected.unknown_site": 1}
 
 
+@pytest.mark.usefixtures("still_limits")
 def test_redirects_and_reports_of_a_link_share_its_limit(page_at: MakePage) -> None:
     page = page_at(redirect_rate=20)
     token = page.token()
@@ -566,22 +567,21 @@ def test_redirects_and_reports_of_a_link_share_its_limit(page_at: MakePage) -> N
         page.browser.get(f"/_clicks/r/{token}", status=302)
     verdicts = [page.send({"t": "click", "k": token})[0] for _ in range(3)]
 
-    # A minute may have ended in between; then all are within the limit of the next one.
-    assert verdicts in (["accepted", "accepted", "dropped: rate"], ["accepted"] * 3)
-    assert len(page.events()) + page.tallies().get("dropped.rate", 0) == 6
+    assert verdicts == ["accepted", "accepted", "dropped: rate"]
+    assert (len(page.events()), page.tallies()) == (5, {"dropped.rate": 1})
 
 
+@pytest.mark.usefixtures("still_limits")
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_whatever_is_repeated_is_limited(sample: Sample, page_at: MakePage) -> None:
     page = page_at(redirect_rate=1_000)
     payload = filled(sample.sent, made_for(page))
     verdicts = [page.send(payload)[0] for _ in range(12)]
 
-    # At most one minute ends meanwhile.
-    assert 2 <= verdicts.count("dropped: rate") <= 7
-    assert verdicts[0] == "accepted"
+    assert verdicts == ["accepted"] * 5 + ["dropped: rate"] * 7
 
 
+@pytest.mark.usefixtures("still_limits")
 def test_one_address_may_report_so_much_a_second(page_at: MakePage) -> None:
     page = page_at(redirect_rate=2)
     verdicts = page.send(*({"t": "result", "u": f"/{n}"} for n in range(5)))

@@ -404,7 +404,7 @@ def test_head_is_refused_without_a_word(sender: Sender) -> None:
     assert (answer.status_int, answer.body) == (405, b"")
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_too_many_events_are_told_to_wait(install: Callable[..., Sender]) -> None:
     sender = install(redirect_rate=1)
     for _ in range(1000):

@@ -627,7 +627,7 @@ def test_an_odd_value_is_refused_or_kept_clean(name: str, field: str, clicks: Cl
 # -- too often, and not now ------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 @pytest.mark.parametrize("name", GOOD)
 def test_above_the_rate_each_answers_429_and_keeps_nothing_more(name: str, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/clicks.db"

@@ -468,7 +468,7 @@ def test_what_cannot_be_kept_is_counted_and_said(counter_with: Make) -> None:
 # -- how often may they ----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_above_the_rate_of_senders_a_request_is_refused_and_counted(counter_with: Make) -> None:
     counter = counter_with(redirect_rate=1)
     allowed = [counter.desk.allows(request(), "K1") for _ in range(SENDER_FACTOR * BURST_S + 20)]
@@ -494,6 +494,7 @@ def test_each_key_and_address_has_a_rate_of_its_own(
     assert counter.desk.allows(environ, key)
 
 
+@pytest.mark.usefixtures("still_limits")
 def test_addresses_of_one_ipv6_network_are_one_sender(counter_with: Make) -> None:
     counter = counter_with(redirect_rate=1)
     while counter.desk.allows(request(REMOTE_ADDR="2001:db8::1"), "K1"):

@@ -300,7 +300,7 @@ def test_no_answer_is_kept_by_caches_or_read_by_pages_of_others(
 # -- limits ------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_above_the_rate_it_says_when_to_come_again(clicks_at: Make) -> None:
     service = Service(clicks_at(sites=SITES, redirect_rate=1))
     answers = [service.ask("") for _ in range(200)]
@@ -312,7 +312,7 @@ def test_above_the_rate_it_says_when_to_come_again(clicks_at: Make) -> None:
     assert service.ask("", BETA).status_int == 400
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_who_tries_many_keys_has_one_allowance_for_all(clicks_at: Make) -> None:
     service = Service(clicks_at(sites=SITES, redirect_rate=1))
     statuses = [service.ask("", {"X-Api-Key": f"guess {n}"}).status_int for n in range(102)]

@@ -954,7 +954,7 @@ def test_a_link_of_another_site_is_only_an_address(site: Install) -> None:
 # --- limits and trouble --------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_too_many_requests_are_429_in_the_same_shape(install: Callable[..., Install]) -> None:
     site = install(redirect_rate=1)
     # However slowly this machine asks: in the end the burst is used up.

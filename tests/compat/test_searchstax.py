@@ -456,7 +456,7 @@ def test_other_methods_are_405(sender: Sender, method: str) -> None:
     assert (sender.events, sender.tallies) == ([], {"rejected.searchstax_method": 1})
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_too_many_events_of_one_sender_are_429(install: Callable[..., Sender]) -> None:
     sender = install(redirect_rate=1)
     answers = [sender.get(CLICKED) for _ in range(200)]

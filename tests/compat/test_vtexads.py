@@ -414,7 +414,7 @@ def test_no_origin_is_named_that_was_not_properly_sent(shop: Shop, origin: str) 
     assert answer.headers["Vary"] == "Origin"
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_too_many_beacons_are_told_when_to_come_again(shop_of: Callable[..., Shop]) -> None:
     shop = shop_of(redirect_rate=1)
     answers = [shop.post(Origin="https://shop.example") for _ in range(102)]
@@ -971,7 +971,7 @@ def test_no_page_of_another_site_may_read_the_urls(shop: Shop) -> None:
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
-@pytest.mark.usefixtures("still_senders")
+@pytest.mark.usefixtures("still_limits")
 def test_too_many_questions_are_told_when_to_come_again(shop_of: Callable[..., Shop]) -> None:
     shop = shop_of(redirect_rate=1)
     answers = [ask(shop, key="wrong") for _ in range(102)]
