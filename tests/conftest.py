@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from webtest import TestApp
 
@@ -75,6 +76,20 @@ LONGEST = (
     "test_seen",
     "test_report",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make up the same examples in each run, however long one takes; other ones in the long run."""
+    steady = "not long" in config.option.markexpr
+    for name, settings in (("steady", {"derandomize": True, "database": None}), ("searching", {})):
+        hypothesis.settings.register_profile(
+            name,
+            deadline=None,
+            suppress_health_check=[hypothesis.HealthCheck.too_slow],
+            print_blob=True,
+            **settings,
+        )
+    hypothesis.settings.load_profile("steady" if steady else "searching")
 
 
 @pytest.hookimpl(trylast=True)

@@ -232,7 +232,9 @@ def test_one_late_search_leads_to_the_decisions_of_one_walk(
 # -- through the store ---------------------------------------------------------------------------
 
 IN_STORE = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

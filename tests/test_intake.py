@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 from webtest import TestApp
@@ -462,7 +462,7 @@ def lasting_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     clicks.door.worker.close()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120)
 @given(st.lists(_PAYLOADS, min_size=1, max_size=3))
 def test_whatever_is_sent_each_event_has_a_verdict(
     lasting_page: Page, payloads: list[Payload]

@@ -220,7 +220,10 @@ def stored(events: list[Stored], sizes: list[int], new_store: Any, feed_of: Any)
         return [duplicates, rows(feed, ALL)]
 
 
-@pytest.mark.parametrize("seed", range(60))
+SEEDS = [*range(30), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(30, 60))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_any_order_and_any_batches_give_the_same_rows(
     seed: int, new_store: Callable[..., Any], feed_of: Callable[..., Any]
 ) -> None:

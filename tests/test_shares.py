@@ -101,7 +101,9 @@ def test_a_link_that_is_made_up_is_none(shares: Shares, token: str) -> None:
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=60,
+    deadline=None,
 )
 @given(data=st.data())
 def test_no_changed_character_is_accepted(shares: Shares, data: st.DataObject) -> None:

@@ -322,7 +322,7 @@ def collector(tmp_path: Path) -> Iterator[str]:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
+    for _ in range(600):
         try:
             socket.create_connection(("127.0.0.1", port), 0.5).close()
         except OSError:
@@ -364,8 +364,8 @@ def daily_clicks(address: str, day: str) -> list[tuple[int, int]]:
 
 
 def eventually(ask: Callable[[], Any], wanted: Any) -> Any:
-    """Return what *ask* answers once it is *wanted*, or after ten seconds: the drain takes its time."""
-    for _ in range(100):
+    """Return what *ask* answers once it is *wanted*, or after a minute: the drain takes its time."""
+    for _ in range(600):
         if (found := ask()) == wanted:
             break
         time.sleep(0.1)

@@ -1020,7 +1020,9 @@ bodies = (
 
 
 @hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=300,
+    deadline=None,
 )
 @given(
     path=st.sampled_from(sorted(DOCUMENTED)),
@@ -1040,7 +1042,9 @@ def test_any_body_gets_a_documented_answer(
 
 
 @hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=150,
+    deadline=None,
 )
 @given(ad_id=st.binary(min_size=1, max_size=12), query=st.binary(max_size=20))
 def test_any_path_and_query_get_a_documented_answer(shop: Shop, ad_id: bytes, query: bytes) -> None:
