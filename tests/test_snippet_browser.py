@@ -61,8 +61,10 @@ class Site:
 
     def host(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         path = environ["PATH_INFO"]
-        if path == "/slow":
-            time.sleep(1)
+        if path == "/slow":  # until the visitor has got to a result
+            until = time.monotonic() + 30
+            while "/doc/2" not in self.asked and time.monotonic() < until:
+                time.sleep(0.02)
         page, headers = self.pages.get(path, ("<!doctype html><title>A result</title>", {}))
         headers = {"Content-Type": "text/html; charset=utf-8", **headers}
         start_response("200 OK", list(headers.items()))
