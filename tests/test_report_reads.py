@@ -682,6 +682,23 @@ def test_where_raw_rows_are_pruned_a_text_counts_those_that_are_left(
     }
 
 
+def test_results_are_the_same_when_each_query_has_the_text(
+    new_store: Callable[..., SQLiteStore],
+    feed_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = [event for event in history(seed=8, searches=80) if isinstance(event, Search | Click)]
+    asked = replace(ALL, text="tax")
+    with closing(new_store()) as store:
+        feed_of(store)(*(event._replace(query=f"tax {event.query}") for event in events))
+        with closing(store.reader()) as reader:
+            assert reader._has_all_clicks(asked)  # type: ignore[attr-defined]
+            found = reader.top_results(asked, 10)
+            monkeypatch.setattr(SQLiteReader, "_has_all_clicks", lambda *_: False)
+            assert found == reader.top_results(asked, 10) != []
+            assert not reader.top_results(replace(ALL, text="tax zzz"), 10)
+
+
 def test_lists_of_one_reader_see_what_was_written_since(
     new_store: Callable[..., SQLiteStore], feed_of: Callable[..., Any]
 ) -> None:

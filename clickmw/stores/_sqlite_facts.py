@@ -45,6 +45,7 @@ class Sums(NamedTuple):
     searched: Mapping[str, str]  #: column, or "" for all together → sums of searches by its values
     clicked: Mapping[str, str]  #: the same of clicks
     placed: str  #: clicks by module and position
+    clicks: str  #: one row where there are any clicks
 
 
 class Questions(NamedTuple):
@@ -83,6 +84,10 @@ def _sums_of(text: str) -> Sums:
         placed=f"""
 -- One row per module and position that was clicked.
 SELECT module, position, count(*) {clicks} AND position > 0 GROUP BY module, position
+""",
+        clicks=f"""
+-- One row where there are any clicks.
+SELECT 1 {clicks} LIMIT 1
 """,
     )
 
@@ -133,13 +138,19 @@ OF_MOST = _questions("search_facts", "click_facts", f" AND query NOT IN ({_OTHER
 WITH_TEXT = _sums_of(_WITH_TEXT)
 OTHERS = _sums_of(f" AND query IN ({_OTHERS}) ")
 NOTHING = _sums_of(" AND query IS NULL ")._replace(searched={})
-HEARD = """
+# A sample of texts: what was asked first is mostly what is asked most, and what was asked last is as
+# most queries are, asked once.
+HEARD_FIRST = """
 -- One row: the searches of the queries that were asked first, those with the text and all of them.
--- Who was asked first is mostly who is asked most.
 SELECT coalesce(sum(known.searches) FILTER (WHERE instr(query.text, :text) > 0), 0),
        coalesce(sum(known.searches), 0)
   FROM query CROSS JOIN total_query AS known ON known.query = query.id
- WHERE query.id <= :first_queries AND known.site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
+ WHERE query.id <= :sample AND known.site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
+"""
+HEARD_LAST = """
+-- One row: how many of the queries that were asked last have the text, and how many these are.
+SELECT count(*) FILTER (WHERE instr(query.text, :text) > 0), count(*)
+  FROM query WHERE query.id > (SELECT max(id) FROM query) - :sample
 """
 
 LAST_QUERY = """

@@ -39,8 +39,8 @@ from clickmw.stores.base import (
     Unnamed,
 )
 
-#: How many of the queries that were asked first say whether most searches have a text.
-FIRST_QUERIES = 2_000
+#: How many of the queries that were asked first, and last, say whether most have a text.
+SAMPLE = 2_000
 
 
 class SQLiteReader(DrilldownReader):
@@ -77,7 +77,7 @@ class SQLiteReader(DrilldownReader):
     def daily(self, asked: Filter) -> list[DayRow]:
         """Return every day asked for, in order."""
         days = range(day_number(asked.first_day), day_number(asked.last_day) + 1)
-        if asked.text is not None and (is_by_more(asked) or not self._is_whole(asked)):
+        if asked.text is not None and not self._is_kept_by_day(asked):
             searched, clicked = self._sums(asked, "day")
             return [
                 _day_row(day, searched.get(day, _NO_SEARCHES), clicked.get(day, _NO_CLICKS))
@@ -196,9 +196,11 @@ class SQLiteReader(DrilldownReader):
 
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
         """Return the most clicked results."""
-        is_kept = not is_by_more(asked) and asked.text is None
-        question = sql.TOP_RESULTS if is_kept else self._questions(asked).top_results
-        return self._results(question, self._bind(asked, limit))
+        bound = self._bind(asked, limit)
+        if is_by_more(asked) or not self._has_all_clicks(asked):
+            return self._results(self._questions(asked).top_results, bound)
+        found = self._results(sql.TOP_RESULTS, bound)
+        return found if asked.text is None else [replace(row, impressions=None) for row in found]
 
     def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
         """Return the results that were shown most and never clicked, by site and days only."""
@@ -415,12 +417,35 @@ class SQLiteReader(DrilldownReader):
         return facts.OF_MOST if self._is_in_most(asked) else facts.OF_TEXT
 
     def _is_in_most(self, asked: Filter) -> bool:
-        """Tell whether most searches seem to have the text; of days whose raw rows are all there."""
+        """Tell whether to read what has not the text seems to take less time than what has it.
+
+        Both take time for each query and for each search. Of days whose raw rows are all there.
+        """
         if asked.named is not None or not self._is_whole(asked):
             return False
-        bound = {**self._bind(asked), "first_queries": FIRST_QUERIES}
-        heard, searches = self._rows(facts.HEARD, bound)[0]
-        return bool(2 * heard > searches)
+        bound = {**self._bind(asked), "sample": SAMPLE}
+        searches, queries = (
+            self._rows(sql.SUMS[""], bound)[0][1],
+            self._rows(facts.LAST_QUERY)[0][0],
+        )
+        more = 0.0
+        for count, question in ((searches, facts.HEARD_FIRST), (2 * queries, facts.HEARD_LAST)):
+            heard, asked_for = self._rows(question, bound)[0]
+            more += count * (2 * heard / asked_for - 1) if asked_for else 0
+        return more > 0
+
+    def _has_all_clicks(self, asked: Filter) -> bool:
+        """Tell whether each click is on a query with the text; False also where it is not worth a look."""
+        if asked.text is None:
+            return True
+        bound = self._bind(asked)
+        return self._is_in_most(asked) and not any(
+            self._rows(rest.clicks, bound) for rest in (facts.OTHERS, facts.NOTHING)
+        )
+
+    def _is_kept_by_day(self, asked: Filter) -> bool:
+        """Tell whether the sums by query are the shortest way to the days of a text."""
+        return not (is_by_more(asked) or self._is_in_most(asked)) and self._is_whole(asked)
 
     def _is_whole(self, asked: Filter) -> bool:
         """Tell whether the raw rows are all there that the rollups were made of."""
