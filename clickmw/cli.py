@@ -34,6 +34,7 @@ from clickmw.console import (
     first_drain,
     known_site,
     nothing_here,
+    progress,
     say,
     show,
     take_over,
@@ -229,7 +230,8 @@ def check(install: Install, as_json: bool) -> None:
 
     door = install.caught_up()
     door.routes.open_reader().close()
-    problems = door.store.check()
+    with progress("checking") as tell:
+        problems = door.store.check(tell)
     missing = difference(door.routes.read_health())
     if missing:
         problems.append(f"ledger: {missing} events were received and are nowhere")

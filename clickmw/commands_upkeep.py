@@ -41,6 +41,7 @@ def prune(install: Install, days: int | None, dry_run: bool, yes: bool, as_json:
     rows = sum(counts.values())
     if rows and not dry_run:
         _refuse_doubt(door, before_ms, yes)
+        door.worker.drain.clock.trust()
         with progress("pruning") as tell:
             for done in _steps(door.store, before_ms):
                 tell(done, rows)
@@ -50,7 +51,12 @@ def prune(install: Install, days: int | None, dry_run: bool, yes: bool, as_json:
 
 
 def _refuse_doubt(door: Any, before_ms: int, yes: bool) -> None:
-    """Refuse to delete everything: most often a clock is wrong then."""
+    """Refuse to delete everything, or by a clock that is not believed."""
+    clock = door.worker.drain.clock
+    if not yes and not clock.look():
+        raise Refused(
+            f"{clock.doubt()}. If this machine's clock is right and you mean it, add --yes"
+        )
     reader = door.store.reader()
     try:
         last_ms = reader.ledger().get("last_event_ms", 0)
@@ -85,6 +91,8 @@ def backup(install: Install, path: Path, as_json: bool) -> None:
 
     Example: clickmw --store sqlite:///clicks.db backup clicks-2026-01-31.db
     """
+    if path.exists():
+        raise click.UsageError(f"{path} exists already and is not overwritten: name another file")
     door = install.caught_up()
     with progress("copying") as tell:
         rows = door.store.back_up(path, tell)

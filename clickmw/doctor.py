@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from clickmw.compat import Protocol, find_protocols
-from clickmw.errors import ClickMWError
+from clickmw.errors import ClickMWError, StoreError
 from clickmw.mcp import Mcp
 from clickmw.middleware import Door, store_of
 from clickmw.routes import SCHEMA
 from clickmw.setting_up import (
     Finding,
     check_access,
+    check_clock,
     check_drain,
     check_events,
     check_journal,
@@ -25,9 +27,12 @@ from clickmw.setting_up import (
     check_zones,
 )
 from clickmw.settings import SECRET_LENGTH, Settings
+from clickmw.stores.base import Store
 
 __all__ = ["Finding", "examine"]
 
+#: How long the doctor may read for damage.
+READ_S = 3.0
 #: The source of a secret that a command made up because it signs nothing.
 MADE_UP = "made up by this command"
 
@@ -44,6 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
         check_access,
         check_journal,
         check_space,
+        check_clock,
         _store,
         _native,
         check_platform,
@@ -104,11 +110,15 @@ def _store(settings: Settings) -> Iterator[Finding]:
     if database is not None and not database.exists():
         yield _to_be_made(database)
         return
-    state = store_of(settings).describe()
+    store = store_of(settings)
+    yield from _damage(store)
+    state = store.describe()
     yield from check_store(settings, None if state["ok"] else str(state["error"]))
+    if state.get("warning"):
+        yield Finding("store", "bad", str(state["warning"]), "end them, or wait for their end")
     if not state["ok"]:
         return
-    reader = store_of(settings).reader()
+    reader = store.reader()
     try:
         yield from check_zones(settings, reader)
         yield from check_drain(settings, reader)
@@ -116,6 +126,15 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield from check_tallies(reader)
     finally:
         reader.close()
+
+
+def _damage(store: Store) -> Iterator[Finding]:
+    """Read the store's file through, as far as a person waits for that."""
+    find = getattr(store, "find_damage", None)  # a server looks after its own files
+    with suppress(StoreError):  # it says so itself
+        if find is not None and find(READ_S) is None:
+            text = f"its file was not read to the end within {READ_S:g} seconds"
+            yield Finding("store", "note", text, "to look for damage in all of it: clickmw check")
 
 
 def _to_be_made(database: Path) -> Finding:

@@ -15,11 +15,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from clickmw.clocks import Clock, leap_allowed_ms
 from clickmw.errors import BadEvent, StoreError
 from clickmw.events import encode_events
 from clickmw.forks import in_forked_child
@@ -45,8 +46,12 @@ OUTSIDE_BATCH = 2000
 PAUSE_S = 0.2
 #: Between two batches a worker lets its requests run.
 BREATH_S = 0.005
+#: How often a worker brings the journal to disk: a power cut costs a second at most.
+SYNC_S = 0.4
 #: A worker's one pass: then it looks whether a drain has come that goes first.
 PASS_S = 1.0
+#: After a failure of ours, until the next try.
+FAILED_S = 5.0
 PRUNE_EVERY_S = 3600.0
 #: Soon enough for workers that do not live for an hour.
 PRUNE_FIRST_S = 60.0
@@ -113,6 +118,7 @@ class Drain:
     keep_days: int | None = None
     first: bool = False
     trouble: str | None = None
+    sync_trouble: str | None = None
     last_pass: float = 0.0
     _store: Store | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -122,6 +128,7 @@ class Drain:
     def __post_init__(self) -> None:
         self.lock = DrainLock(self.folder)
         self.precedence = DrainLock(self.folder, "drain.first")
+        self.clock = Clock(self.folder, leap_allowed_ms(self.keep_days or 0))
 
     def run_once(self, *, within_s: float = float("inf")) -> int | None:
         """Move all there is, or as much as *within_s* allows; None when another process drains.
@@ -169,7 +176,7 @@ class Drain:
         paths = segment_paths(self.folder)
         if not paths:
             return 0
-        store = self._store = self._store or self.open_store()
+        store = self._store = self._store or self._open()
         marks = store.watermarks()
         moved = 0
         for path in paths:
@@ -178,6 +185,12 @@ class Drain:
                 break
         self._forget_removed(store, marks, {path.stem for path in paths})
         return moved
+
+    def _open(self) -> Store:
+        store = self.open_store()
+        if self.keep_days is not None:
+            self.clock.begin(_newest_ms(store))
+        return store
 
     def _move_segment(self, store: Store, path: Path, taken: int, deadline: float) -> int:
         try:
@@ -235,15 +248,20 @@ class Drain:
 
     def _forget_removed(self, store: Store, marks: Iterable[str], present: set[str]) -> None:
         """Drop watermarks that a crash left behind; other folders' live segments are far younger."""
-        oldest_ms = time.time_ns() // 1_000_000 - LEFT_BEHIND_MS
+        oldest_ms = self.clock.believed_ms() - LEFT_BEHIND_MS
         for segment in set(marks) - present:
             if int(segment.partition("-")[0]) < oldest_ms:
                 store.forget_segment(segment)
 
     def _prune(self) -> None:
-        if self.keep_days is None or self._store is None:
+        if self.keep_days is None or time.monotonic() < self._prune_at:
             return
-        if time.monotonic() < self._prune_at:
+        if not self.clock.look():
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
+            warn_once_a_minute("clock", "clickmw: %s. Run: clickmw doctor", self.clock.doubt())
+            return
+        if self._store is None:
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
             return
         before_ms = time.time_ns() // 1_000_000 - self.keep_days * 86_400_000
         if self._store.prune(before_ms, limit=PRUNE_ROWS) < PRUNE_ROWS:
@@ -256,16 +274,23 @@ class Drain:
     def sync_segments(self) -> None:
         """Bring what the journal holds to disk: a power cut then costs a second at most."""
         sizes: dict[Path, int] = {}
+        trouble = None
         for path in segment_paths(self.folder):
+            try:
+                size = path.stat().st_size
+                if self._synced.get(path) != size:
+                    _sync_file(path)
+                sizes[path] = size
+            except FileNotFoundError:  # removed by a drain
+                pass
+            except OSError as error:
+                trouble = (
+                    f"the journal cannot be brought to disk: {error}. A power cut may lose events"
+                )
+        if sizes.keys() - self._synced.keys():
             with contextlib.suppress(OSError):
-                sizes[path] = path.stat().st_size
-                if self._synced.get(path) != sizes[path]:
-                    file = os.open(path, os.O_RDONLY)
-                    try:
-                        sync(file)
-                    finally:
-                        os.close(file)
-        self._synced = sizes
+                sync_folder(self.folder)
+        self._synced, self.sync_trouble = sizes, trouble
 
 
 class Worker:
@@ -282,9 +307,11 @@ class Worker:
         self._hour = time.monotonic()
         self.has_threads = _has_threads()
         self._pid = 0
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._willing = 0
         self._stopped = False
         self._wake = threading.Event()
+        self._closing = threading.Event()
         self._starting = threading.Lock()
         in_forked_child(self._begin_anew)
 
@@ -300,22 +327,45 @@ class Worker:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
-            atexit.register(self._last_will, self._pid)
+            if self._willing != self._pid:
+                self._willing = self._pid
+                atexit.register(self._last_will, self._pid)
             if self.has_threads:
-                thread = threading.Thread(target=self._run, name="clickmw-drain", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._start_threads()
         except RuntimeError as error:  # the machine has no thread left
             self.has_threads = False
             warn_once_a_minute("thread", "clickmw: answers drain the journal: %s", error)
         finally:
             self._starting.release()
 
+    def _start_threads(self) -> None:
+        """Start those of our threads that do not run: all of them, or one that died."""
+        jobs = {"clickmw-drain": self._run}
+        if not self.journal.durable:
+            jobs["clickmw-sync"] = self._keep_on_disk
+        alive = [thread for thread in self._threads if thread.is_alive()]
+        for name in jobs.keys() - {thread.name for thread in alive}:
+            thread = threading.Thread(target=self._work, args=(jobs[name],), name=name, daemon=True)
+            thread.start()
+            alive.append(thread)
+        self._threads = alive
+
+    def _work(self, job: Callable[[], None]) -> None:
+        """Do *job* until we are closed; should the thread die of something else, the next event starts another."""
+        try:
+            job()
+        finally:
+            if not self._stopped and self._pid == os.getpid():
+                self._threads = [t for t in self._threads if t is not threading.current_thread()]
+                self._pid = 0
+
     def _begin_anew(self) -> None:
         """In a forked child: the parent's locks may be held, and its connection is not ours."""
         self._pid = 0
+        self._threads = []
         self._starting = threading.Lock()
         self._wake = threading.Event()
+        self._closing = threading.Event()
         _inherited.append(self.drain)
         self.drain = _fresh(self.drain)
 
@@ -326,12 +376,19 @@ class Worker:
             self._wake.clear()
             pause = self._step(pause)
 
+    def _keep_on_disk(self) -> None:
+        """Sync the journal at even intervals: a drain may have to wait long for a locked database."""
+        while not self._stopped:
+            try:
+                self.drain.sync_segments()
+            except Exception:
+                log.exception("clickmw: the journal could not be synced")
+            self._closing.wait(SYNC_S)
+
     def _step(self, pause: float) -> float:
         """Drain once; return how long to wait before the next time."""
         try:
             self.journal.write_tallies()
-            if not self.journal.durable:
-                self.drain.sync_segments()
             begun = time.monotonic()
             moved = self.drain.run_once(within_s=PASS_S)
             self._keep_hours()
@@ -343,7 +400,7 @@ class Worker:
             return min(max(pause * 2, PAUSE_S), 5.0)
         except Exception:
             log.exception("clickmw: the drain failed; events wait in the journal")
-            return 5.0
+            return FAILED_S
 
     def _keep_hours(self) -> None:
         if time.monotonic() - self._hour > 3600.0:
@@ -357,6 +414,8 @@ class Worker:
             return
         try:
             self.journal.write_tallies()
+            if not self.has_threads and not self.journal.durable:
+                self.drain.sync_segments()
             self.drain.run_once(within_s=0.25)
             if not self.has_threads:
                 self.drain.let_others()  # who answers next drains next
@@ -388,8 +447,9 @@ class Worker:
         """End the thread and let go of journal and store; what is left waits for the next start."""
         self._stopped = True
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
+        self._closing.set()
+        for thread in self._threads:
+            thread.join(5.0)
         self.journal.close()
         self.drain.close()
 
@@ -412,6 +472,14 @@ class Worker:
             self.drain.close()
 
 
+def _sync_file(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        sync(file)
+    finally:
+        os.close(file)
+
+
 #: Closing a connection of the parent would disturb it: what was inherited is kept, never used.
 _inherited: list[Drain] = []
 
@@ -423,6 +491,17 @@ def _fresh(drain: Drain) -> Drain:
 def _has_threads() -> bool:
     uwsgi: Any = sys.modules.get("uwsgi")
     return uwsgi is None or bool(uwsgi.opt.get("enable-threads"))
+
+
+def _newest_ms(store: Store) -> int | None:
+    """Return when the newest event of *store* came; None where there is none yet."""
+    with contextlib.suppress(StoreError):
+        reader = store.reader()
+        try:
+            return reader.ledger().get("last_event_ms")
+        finally:
+            reader.close()
+    return None
 
 
 def _without(record: Record, rest: Sequence[Stored]) -> Record:
@@ -445,10 +524,27 @@ def _line(stored: Stored) -> str:
     return encode_events((stored.event,))[1:-1]
 
 
-def pending(folder: Path, marks: dict[str, tuple[int, int]]) -> int:
+def pending(folder: Path, marks: Mapping[str, tuple[int, int]]) -> int:
     """Return how many events lie in *folder* past the store's watermarks."""
     count = 0
     for path in segment_paths(folder):
         with contextlib.suppress(OSError):
             count += tail(path, *marks.get(path.stem, (0, 0))).pending
     return count
+
+
+def waiting_s(folder: Path, marks: Mapping[str, tuple[int, int]]) -> float:
+    """Return for how many seconds the oldest event in *folder* has waited to be taken in; 0 for none."""
+    oldest_ms = min(
+        (each for path in segment_paths(folder) for each in _first_waiting_ms(path, marks)),
+        default=None,
+    )
+    return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
+
+
+def _first_waiting_ms(path: Path, marks: Mapping[str, tuple[int, int]]) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for record in read_records(path, marks.get(path.stem, (0, 0))[0], most=1, sealed=False):
+            # What was imported is older than its segment, and has not waited for so long.
+            created_ms = int(path.stem.partition("-")[0])
+            yield from (max(each.event.received_ms, created_ms) for each in record.events[:1])

@@ -103,6 +103,7 @@ HEALTH_SCHEMA: Words = record(
             "StoreHealth",
             {"kind": TEXT, "ok": {"type": "boolean"}, "error": {**TEXT, "nullable": True}},
         ),
+        "causes": {"type": "array", "items": TEXT},
     },
     required=["status"],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clickmw import __version__
-from clickmw.drain import Drain
+from clickmw.drain import Drain, waiting_s
 from clickmw.errors import StoreError
 from clickmw.journal import Journal, segment_paths, tail
 from clickmw.stores.base import Reader, Store
@@ -35,14 +35,25 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
             reader.close()
     except StoreError as unreadable:
         error = str(unreadable)
-    trouble = error or drain.trouble
+    described = store.describe()
+    trouble = error or drain.trouble or described["error"]
     running, pending, size = _journal_beyond(journal.folder, marks)
     tallies = journal.pending_tallies()
     for name, count in tallies.items():
         ledger[name] = ledger.get(name, 0) + count
     unwritten = sum(n for name, n in tallies.items() if name.startswith(("opted_out", "dropped.")))
+    failing = journal.refused or size >= journal.max_bytes
+    causes = [
+        journal.trouble if journal.refused else "",
+        _FULL if failing and not journal.refused else "",
+        trouble or described.get("warning") or "",
+        _late(journal.folder, marks) if not trouble else "",
+        drain.sync_trouble or journal.sync_trouble,
+        drain.clock.doubt(),
+    ]
+    causes = list(filter(None, causes))
     return {
-        "status": _status(trouble, size, journal),
+        "status": "failing" if failing else "degraded" if causes else "ok",
         "version": __version__,
         "received": ledger.get("received", 0) + running + unwritten,
         "stored": ledger.get("stored", 0),
@@ -58,7 +69,19 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
         "journal_bytes": size,
         "last_event_ms": ledger.get("last_event_ms"),
         "store": {"kind": store.kind, "ok": trouble is None, "error": trouble},
+        "causes": causes,
     }
+
+
+_FULL = "the journal is as large as journal_max_bytes allows: see that a drain runs"
+_LATE_S = 60
+
+
+def _late(folder: Path, marks: Mapping[str, tuple[int, int]]) -> str:
+    waited_s = waiting_s(folder, marks)
+    if waited_s < _LATE_S:
+        return ""
+    return f"events have waited for {waited_s:,.0f} seconds in the journal: does anybody drain it?"
 
 
 def fresh_reader(store: Store) -> Reader:
@@ -88,12 +111,6 @@ def _journal_beyond(folder: Path, marks: Mapping[str, tuple[int, int]]) -> tuple
             received += max(rest.running - running, 0)
             waiting += rest.pending
     return received, waiting, size
-
-
-def _status(error: str | None, size: int, journal: Journal) -> str:
-    if journal.refused or size >= journal.max_bytes:
-        return "failing"
-    return "degraded" if error else "ok"
 
 
 def _group(ledger: Mapping[str, int], prefix: str) -> dict[str, int]:

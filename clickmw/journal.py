@@ -71,8 +71,11 @@ class Journal:
         self.max_bytes = max_bytes
         self.durable = durable
         self._tallies: dict[str, int] = {}
-        #: Whether the last record was refused: events cannot be kept now.
+        #: Whether the last record was refused: events cannot be kept now; and why, in words.
         self.refused = False
+        self.trouble = ""
+        #: Why records may not be on disk yet although they were to be; "" while they are.
+        self.sync_trouble = ""
         self._forget()
         in_forked_child(self._leave_to_parent)
 
@@ -173,7 +176,7 @@ class Journal:
         try:
             written = os.write(self._file, record)
             if written != len(record):
-                raise OSError(errno.ENOSPC, "the record did not fit")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self._cut_off()
             raise
@@ -192,7 +195,11 @@ class Journal:
     def _sync(self) -> None:
         try:
             sync(self._file)
+            self.sync_trouble = ""
         except OSError as error:
+            self.sync_trouble = (
+                f"the journal cannot be brought to disk: {error}. A power cut may lose events"
+            )
             warn_once_a_minute(
                 "sync",
                 "clickmw: the journal %s cannot be synced: %s. Events are kept, but a "
@@ -206,13 +213,12 @@ class Journal:
         if tallied and count:
             name = f"dropped.{reason}"
             self._tallies[name] = self._tallies.get(name, 0) + count
-        warn_once_a_minute(
-            reason,
-            "clickmw: the journal %s cannot be written: %s. The site works; "
-            "events are counted as dropped. Run: clickmw doctor",
-            self.folder,
-            error or f"it holds {self.max_bytes} bytes that no drain has moved to the store",
+        why = error or f"it holds {self.max_bytes} bytes that no drain has moved to the store"
+        self.trouble = (
+            f"the journal {self.folder} cannot be written: {why}. The site works; events are "
+            "counted as dropped"
         )
+        warn_once_a_minute(reason, "clickmw: %s. Run: clickmw doctor", self.trouble)
         return False
 
     def _is_full(self, length: int) -> bool:
@@ -248,6 +254,8 @@ class Journal:
             raise
         if self.durable:
             sync_folder(self.folder)
+            # The folder's own name too: whoever made it may not have thought of that.
+            sync_folder(self.folder.absolute().parent)
 
     def _close_segment(self) -> None:
         if self._file >= 0:
@@ -287,6 +295,8 @@ def _reason(error: OSError) -> str:
         return "disk_full"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "not_writable"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "no_descriptors"
     return "io_error"
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clickmw.drain import pending
+from clickmw.clocks import DAY_MS, Clock, leap_allowed_ms, now_ms
+from clickmw.drain import pending, waiting_s
 from clickmw.errors import StoreError
-from clickmw.journal import segment_paths
 from clickmw.settings import Settings
 from clickmw.stores.base import Filter, Reader, Totals
 from clickmw.tallies import words_of
@@ -57,6 +57,7 @@ def look_around(
     """Return what a request *environ* sees of an install, whose process has looked at *pages* pages."""
     chain = [*check_middleware(pages), *check_journal(settings), *check_space(settings)]
     troubles = [*check_request(settings, environ), *check_platform(settings)]
+    troubles += check_clock(settings)
     try:
         reader = open_reader()
     except StoreError as error:
@@ -101,6 +102,14 @@ def check_space(settings: Settings) -> Iterator[Finding]:
     good = free > LEAST_FREE
     remedy = "" if good else "make room: when the disk is full events are dropped and counted"
     yield Finding("disk", "good" if good else "bad", f"{free / 1e9:.1f} GB free", remedy)
+
+
+def check_clock(settings: Settings) -> Iterator[Finding]:
+    """Look whether the machine's clock is believed."""
+    doubt = Clock(settings.journal, leap_allowed_ms(settings.keep_days)).doubt()
+    if doubt:
+        remedy = "set the clock right; if it is right, look at what would go and run: clickmw prune --yes"
+        yield Finding("clock", "bad", doubt, remedy)
 
 
 def check_store(settings: Settings, error: str | None) -> Iterator[Finding]:
@@ -267,22 +276,15 @@ def check_request(settings: Settings, environ: Mapping[str, Any]) -> Iterator[Fi
 
 def check_drain(settings: Settings, reader: Reader) -> Iterator[Finding]:
     """Look whether events get from the journal to the store."""
-    waiting = pending(settings.journal, reader.watermarks())
-    oldest = min((_age_of(path) for path in segment_paths(settings.journal)), default=time.time())
-    late = waiting > 0 and time.time() - oldest > _LATE_S
+    marks = reader.watermarks()
+    waiting = pending(settings.journal, marks)
+    late = waiting > 0 and waiting_s(settings.journal, marks) > _LATE_S
     yield Finding(
         "drain",
         "bad" if late else "good",
         f"{waiting:,} events wait in the journal",
         "nobody drains: is the site running? Else run: clickmw drain" if late else "",
     )
-
-
-def _age_of(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # removed by a drain
-        return time.time()
 
 
 def check_events(settings: Settings, reader: Reader) -> Iterator[Finding]:
@@ -294,14 +296,21 @@ def check_events(settings: Settings, reader: Reader) -> Iterator[Finding]:
     yield _snippet(settings, ledger)
     yield _clicks(totals)
     last_ms = ledger.get("last_event_ms")
+    if last_ms and last_ms > now_ms() + DAY_MS:
+        remedy = "the clock was ahead when it came; the report shows such events on days to come"
+        yield Finding("events", "bad", f"last event: {_moment(last_ms)}, a time to come", remedy)
+        return
     yield Finding("events", "good" if last_ms else "note", f"last event: {_when(last_ms)}")
 
 
 def _when(last_ms: int | None) -> str:
     if not last_ms:
         return "never"
-    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last_ms / 1000))
-    return f"{format_age(last_ms)} ({moment})"
+    return f"{format_age(last_ms)} ({_moment(last_ms)})"
+
+
+def _moment(moment_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment_ms / 1000))
 
 
 def _links(totals: Totals) -> Finding:
@@ -395,6 +404,7 @@ REMEDIES: Mapping[str, str] = {
     "dropped.disk_full": "make room on the disk of the journal",
     "dropped.not_writable": "give the site's user the right to write the journal folder",
     "dropped.io_error": "look into the system's log for errors of the disk",
+    "dropped.no_descriptors": "raise the limit of open files (ulimit -n), and find what keeps so many",
     "dropped.failure": "look into the log of the site for lines that begin with clickmw",
     "dropped.unstorable": "look into unstorable.jsonl in the journal folder",
     "unsigned.base": "leave the base element out on pages of results, or name their own host in it",

@@ -38,6 +38,7 @@ WORDS: Mapping[str, str] = {
     "dropped.disk_full": "The disk was full.",
     "dropped.not_writable": "The journal folder could not be written.",
     "dropped.io_error": "The disk failed.",
+    "dropped.no_descriptors": "The process had no file descriptor left.",
     "dropped.torn": "The end of a journal file was damaged, by a power cut or by other hands.",
     "dropped.unwritable": "The event held something that no journal can keep.",
     "dropped.unstorable": "The store refused the event; it lies in unstorable.jsonl beside the journal.",

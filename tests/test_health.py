@@ -35,6 +35,7 @@ KEYS = {
     "unjoined": int,
     "journal_bytes": int,
     "store": dict,
+    "causes": list,
 }
 
 

@@ -18,7 +18,7 @@ PACKAGE = CHECKOUT / "clickmw"
 FLOORS: tuple[tuple[str, str], ...] = (
     (
         "ground",
-        "buckets ending caches errors forks html_grammar module_codes paths queries robots sameness schemas spelling tables targets charts",
+        "buckets caches clocks charts ending errors forks html_grammar module_codes paths queries robots sameness schemas spelling tables targets",
     ),
     ("values", "events rates rpc scanner sites tokens visitors wire wording"),
     ("contracts", "settings streaming stores.base"),

@@ -401,7 +401,7 @@ MADE_UP = {
     "rejected.mcp_": ("method", "invalid", "key", "scope", "host", "origin"),
     "rejected.hienergy_": ("bad_request", "forbidden", "unauthorized"),
     "rejected.": ("addsearch_method", "addsearch_key", "addsearch_invalid"),
-    "dropped.": ("journal_full", "disk_full", "not_writable", "io_error"),
+    "dropped.": ("journal_full", "disk_full", "not_writable", "io_error", "no_descriptors"),
     "unsigned.": (
         *("path", "host", "fragment", "length", "private", "empty", "control", "space"),
         *("backslash", "scheme", "userinfo", "port", "module", "position"),

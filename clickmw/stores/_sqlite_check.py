@@ -27,7 +27,7 @@ from clickmw.rollups import BILLION, TABLES
 from clickmw.stores import _sqlite_totals as totals
 from clickmw.stores._sqlite_dictionaries import advertiser_number, each_row
 from clickmw.stores._sqlite_returns import DWELT_PAGES, wrong_dwells
-from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS, StoreOptions
+from clickmw.stores.base import POSITION_BUCKETS, QUARTER_MS, StoreOptions, Tell, silent
 
 DAY_MS = 86_400_000
 _DIMENSIONS = "site, day, {module}, device, language, profile, source, trust, robot"
@@ -301,16 +301,32 @@ SELECT click.doc_id, result.url, result.doc_id FROM click JOIN result ON result.
 """
 
 
-def check(connection: sqlite3.Connection, options: StoreOptions) -> Iterator[str]:
+def check(
+    connection: sqlite3.Connection, options: StoreOptions, tell: Tell = silent
+) -> Iterator[str]:
     """Yield a sentence for every invariant that does not hold; nothing when all is well.
 
     Raw rows are there from the horizon on: what was pruned before it stands in the rollups only.
     """
+    steps = len(TABLES) + len(totals.SUMS) + 3
     horizon_ms = connection.execute(HORIZON).fetchone()[0]
-    for table in TABLES:
+    for done, table in enumerate(TABLES, 1):
+        tell(done, steps)
         yield from _differences(connection, table, horizon_ms)
-    for table, sums in totals.SUMS.items():
+    for done, (table, sums) in enumerate(totals.SUMS.items(), len(TABLES) + 1):
+        tell(done, steps)
         yield from _compare(connection, table, sums, totals.KEPT[table])
+    tell(steps - 2, steps)
+    yield from _against_the_rules(connection, options, horizon_ms)
+    tell(steps - 1, steps)
+    yield from _wrong_numbers(connection)
+    yield from _wrong_results(connection)
+    tell(steps, steps)
+
+
+def _against_the_rules(
+    connection: sqlite3.Connection, options: StoreOptions, horizon_ms: int
+) -> Iterator[str]:
     yield from _count(connection, totals.LEFT_OUT, 0, "sites have days that their totals leave out")
     settled_ms = settled(horizon_ms, SEARCH_WINDOW_MS)
     yield from _count(connection, WRONGLY_CLICKED, settled_ms, "searches are wrong about clicks")
@@ -332,8 +348,6 @@ def check(connection: sqlite3.Connection, options: StoreOptions) -> Iterator[str
     dwells = list(wrong_dwells(connection, pages, settled_ms))
     if dwells:
         yield f"{len(dwells)} clicks are wrong about the return of their visitor"
-    yield from _wrong_numbers(connection)
-    yield from _wrong_results(connection)
 
 
 def settled(horizon_ms: int, window_ms: int) -> int:

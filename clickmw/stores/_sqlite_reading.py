@@ -11,6 +11,7 @@ from typing import Any
 from clickmw.errors import StoreError
 from clickmw.queries import normal_query
 from clickmw.rollups import BILLION
+from clickmw.stores import _sqlite_damage as damage
 from clickmw.stores._sqlite_queries import FACETS
 from clickmw.stores.base import Filter, QueryRow
 
@@ -58,6 +59,7 @@ class SQLiteReading:
         try:
             return self._connection.execute(question, values).fetchall()
         except sqlite3.Error as error:
+            damage.note(self._connection, error)
             raise StoreError(
                 f"the database cannot be read: {error}. Run: clickmw doctor"
             ) from error

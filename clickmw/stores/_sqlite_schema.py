@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: ``PRAGMA user_version`` of a database that has every migration.
 SCHEMA_VERSION = 3
+#: The oldest schema whose clickmw can still read what this one writes.
+READABLE_BY = 3
 
 TABLES_V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -448,13 +450,37 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def is_current(connection: sqlite3.Connection) -> bool:
     """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
+    later = too_new(connection)
+    if later:
+        raise StoreTooNew(later)
+    return _version(connection) == SCHEMA_VERSION
+
+
+def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"the database was written by a later clickmw (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
-        )
-    return version == SCHEMA_VERSION
+    return version
+
+
+def too_new(connection: sqlite3.Connection) -> str | None:
+    """Return in a sentence that a later clickmw has written the database; None when none has."""
+    version = _version(connection)
+    if version <= SCHEMA_VERSION:
+        return None
+    return (
+        f"the database was written by a later clickmw (schema {version}, this one knows "
+        f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
+    )
+
+
+def is_readable(connection: sqlite3.Connection) -> bool:
+    """Tell whether a later clickmw says that ours can read what it has written."""
+    if _version(connection) <= SCHEMA_VERSION:
+        return _version(connection) == SCHEMA_VERSION
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'readable_by'").fetchone()
+    except sqlite3.Error:
+        return False
+    return row is not None and int(row[0]) <= SCHEMA_VERSION
 
 
 def _apply(connection: sqlite3.Connection) -> None:
@@ -486,6 +512,9 @@ def _apply(connection: sqlite3.Connection) -> None:
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES ('readable_by', ?)", (str(READABLE_BY),)
+    )
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

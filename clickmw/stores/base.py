@@ -32,6 +32,10 @@ POSITION_BUCKETS: tuple[tuple[int, int | None], ...] = (
 Tell = Callable[[int, int], None]
 
 
+def silent(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
     """What a store has to know of the settings.
@@ -625,10 +629,10 @@ class Store(Protocol):
     def reader(self) -> Reader:
         """Open a read-only view; the caller closes it."""
 
-    def check(self) -> list[str]:
+    def check(self, tell: Tell = silent) -> list[str]:
         """Return a sentence for every invariant that does not hold: rollups = raw, raw = rules."""
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error"}`` for health."""
+        """Return ``{"kind", "ok", "error"}`` for health; ``warning``, if any: what is no trouble yet."""
 
     def close(self) -> None: ...

@@ -20,7 +20,7 @@ from clickmw.stores._sql_store import SQLStore
 from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_export import export
-from clickmw.stores.base import Extract, StoreOptions, Tell
+from clickmw.stores.base import Extract, StoreOptions, Tell, silent
 
 if TYPE_CHECKING:
     from clickmw.stores._postgres_connection import Connection
@@ -107,12 +107,12 @@ class PostgreSQLStore(SQLStore):
             f"--format=custom --file={path} (or the base backups that you have)"
         )
 
-    def check(self) -> list[str]:
+    def check(self, tell: Tell = silent) -> list[str]:
         """Return a sentence for every invariant that does not hold; nobody waits for it."""
         with contextlib.closing(self._connect(READER.partition(" SET statement")[0])) as connection:
             try:
                 connection.plain("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                return list(check(_as_sqlite(connection), self.options))
+                return list(check(_as_sqlite(connection), self.options, tell))
             except sqlite3.Error as error:
                 raise self._trouble(error) from error
 
@@ -232,8 +232,8 @@ class PostgreSQLStore(SQLStore):
         for secret in _secrets(self.url):
             said = said.replace(secret, "…")
         return StoreError(
-            f"the database {masked(self.url)} cannot be used: {said}. The site works and events wait "
-            "in the journal. Run: clickmw doctor"
+            f"the database {masked(self.url)} cannot be used: {said}. The site works; events wait "
+            "in the journal as long as that has room. Run: clickmw doctor"
         )
 
 

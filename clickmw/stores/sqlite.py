@@ -8,17 +8,34 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from clickmw.errors import SettingsError, StoreError
+from clickmw.journal import sync_folder
+from clickmw.stores import _sqlite_damage as damage
 from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores import _sqlite_reserve as reserve
 from clickmw.stores._sql_store import SQLStore
 from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_backup import back_up
-from clickmw.stores._sqlite_schema import SCHEMA_VERSION, is_current, migrate
-from clickmw.stores.base import StoreOptions, Tell
+from clickmw.stores._sqlite_check import check
+from clickmw.stores._sqlite_schema import (
+    SCHEMA_VERSION,
+    is_current,
+    is_readable,
+    migrate,
+    too_new,
+)
+from clickmw.stores.base import StoreOptions, Tell, silent
 
+T = TypeVar("T")
 BUSY_MS = 10_000
+#: Rows of a kind that are pruned at once on a full disk.
+TIGHT_ROWS = 20
+#: A log this long is one that nobody could empty for a while.
+LONG_LOG = 64 * 1024 * 1024
 PRAGMAS = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
@@ -58,6 +75,76 @@ class SQLiteStore(SQLStore):
         with self._reading() as connection:
             return back_up(connection, path, tell)
 
+    def prune(self, before_ms: int, *, limit: int) -> int:
+        """Delete up to *limit* rows of each kind received before *before_ms*; on a full disk fewer at a time."""
+        return self._on_a_full_disk(lambda: self._prune(before_ms, limit))
+
+    def _prune(self, before_ms: int, limit: int) -> int:
+        tight = reserve.is_tight(self.path)
+        deleted = super().prune(before_ms, limit=min(limit, TIGHT_ROWS) if tight else limit)
+        if tight:  # what the log has taken up is free again
+            with self._reading() as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return deleted
+
+    def count_before(self, before_ms: int) -> dict[str, int]:
+        """Return how many raw rows of each kind were received before *before_ms*."""
+        count = super().count_before
+        return self._on_a_full_disk(lambda: count(before_ms))
+
+    def _on_a_full_disk(self, action: Callable[[], T]) -> T:
+        """Do *action*; where the disk is too full for that, give it the room that was kept back."""
+        try:
+            return action()
+        except StoreError:
+            if not reserve.give_back(self.path):
+                raise
+        self.close()
+        return action()
+
+    def check(self, tell: Tell = silent) -> list[str]:
+        """Return a sentence for every invariant that does not hold: all of one moment, without a lock.
+
+        Of a damaged file nothing else can be said.
+        """
+        with self._reading() as connection:
+            damaged = damage.find(connection)
+            if damaged:
+                return [f"the file is damaged: {what}. {damage.REMEDY}" for what in damaged]
+            connection.execute("BEGIN")
+            try:
+                return list(check(connection, self.options, tell))
+            finally:
+                connection.execute("ROLLBACK")
+
+    def find_damage(self, within_s: float) -> list[str] | None:
+        """Read the whole file; return what is wrong with it, None when *within_s* was not enough."""
+        with contextlib.closing(self._read_only()) as connection:
+            found = damage.find(connection, within_s)
+        if found:
+            damage.remember(self.path, found[0])
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Return ``{"kind", "ok", "error", "warning"}`` for health."""
+        try:
+            with contextlib.closing(self._read_only()) as connection:
+                later = too_new(connection)
+            error = damage.known(self.path) or later
+        except StoreError as trouble:
+            error = str(trouble)
+        said = {"kind": self.kind, "ok": error is None, "error": error}
+        return {**said, "warning": self._long_log()}
+
+    def _long_log(self) -> str | None:
+        size = _size_of(self._log)
+        if size < LONG_LOG:
+            return None
+        return (
+            f"the log {self._log} has {size / 1e6:,.0f} MB: somebody has been reading the database for "
+            "long (a report, a backup, a SQL shell). It shrinks when they end"
+        )
+
     def _read_only(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(
@@ -68,7 +155,7 @@ class SQLiteStore(SQLStore):
             version = connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
             raise self._trouble(error) from error
-        if version != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION and not is_readable(connection):
             connection.close()
             remedy = "Upgrade clickmw." if version > SCHEMA_VERSION else "Run: clickmw drain --once"
             raise StoreError(
@@ -104,6 +191,7 @@ class SQLiteStore(SQLStore):
         # that is there is not opened: closing it would end the locks of all our other connections.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            sync_folder(self.path.absolute().parent)
         connection = sqlite3.connect(
             self.path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False
         )
@@ -113,6 +201,7 @@ class SQLiteStore(SQLStore):
                 connection.execute(pragma).fetchall()
             migrate(connection)
             self._follow_settings(connection)
+            reserve.keep(self.path)
         except BaseException:
             connection.close()
             raise
@@ -150,9 +239,13 @@ class SQLiteStore(SQLStore):
             self._data_version = version
 
     def _trouble(self, error: Exception) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        if damage.is_damage(error):
+            damage.remember(self.path, str(error))
         return StoreError(
-            f"the database {self.path} cannot be used: {error}. The site works and events wait in "
-            "the journal. Run: clickmw doctor"
+            f"the database {self.path} cannot be used: {error}. The site works; events wait in the "
+            "journal as long as that has room. Run: clickmw doctor"
         )
 
 
@@ -161,6 +254,13 @@ def _empty_log(connection: sqlite3.Connection) -> None:
     busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     if busy:
         raise sqlite3.OperationalError("somebody reads an older state; close it and run this again")
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
