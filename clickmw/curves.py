@@ -167,7 +167,8 @@ CURVES: tuple[Panel, ...] = (
         name="positions",
         title="CTR by position",
         about="How often a result is followed where it stands. Each module is a list of its own.",
-        columns=(*_PLACE, *RESULT_NUMBERS),
+        # A CTR says nothing without what it is a share of: on a phone too.
+        columns=(*_PLACE, *(column._replace(minor=False) for column in RESULT_NUMBERS)),
         rows=_positions,
         pictures=rank_pictures,
         unkept=("impressions", "item_ctr"),

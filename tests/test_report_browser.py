@@ -308,6 +308,20 @@ def test_the_overview_with_everything_unfolded(
     assert looked.troubles(axe) == []
 
 
+@pytest.mark.parametrize("width", [320, 360])
+@pytest.mark.parametrize("name", ["", "places"])
+def test_a_rate_stands_beside_what_it_is_a_share_of_on_a_phone(
+    name: str, width: int, full: Installed, looked: Looked
+) -> None:
+    looked.at(full.url(name))
+    looked.show(width, "light")
+    looked.tab.evaluate(UNFOLD)
+    table = looked.tab.locator(".rows-positions")
+    heads = [each.inner_text() for each in table.locator("thead th:visible").all()]
+    assert heads == ["Module", "Position", "Clicks", "Impressions", "CTR"]
+    assert table.evaluate("(table) => table.scrollWidth - table.parentElement.clientWidth") <= 0
+
+
 @pytest.mark.parametrize("name", ["", "query", "to-fix", "sessions"])
 def test_a_printed_page_is_its_numbers_on_white(name: str, full: Installed, looked: Looked) -> None:
     looked.at(full.url(path_of(name)))
