@@ -32,6 +32,7 @@ from clickmw.console import (
     as_json,
     drain_once,
     first_drain,
+    keep_examples,
     known_site,
     nothing_here,
     progress,
@@ -108,7 +109,7 @@ def demo(port: int, visits: int, seed: int, once: bool, as_json: bool) -> None:
 )
 @click.pass_obj
 def serve(install: Install, host: str, port: int) -> None:
-    """Run clickmw alone: redirects, report, health and click APIs for sites that are not Python.
+    """Run clickmw alone, for sites that are not Python. It answers redirects, report, health and click APIs.
 
     Example: clickmw --config clickmw.toml serve --port 8766
     """
@@ -137,7 +138,7 @@ def _deaf(host: str, port: int, error: OSError) -> str:
 @as_json
 @click.pass_obj
 def drain(install: Install, once: bool, as_json: bool) -> None:
-    """Move events from the journal to the store, in a process of its own.
+    """Move events from the journal to the store. Runs until it is ended.
 
     Example: clickmw --store sqlite:///clicks.db drain --once
     """
@@ -175,7 +176,7 @@ def _moved(count: int | None) -> str:
 @click.option("--module", help="Only the clicks and impressions of this module.")
 @click.option("--device", help="Only desktop, mobile, tablet or other.")
 @click.option("--language", help="Only this language of results pages.")
-@click.option("--profile", help="Only this of the site's searches.")
+@click.option("--profile", help="Only this profile: one of several searches of a site.")
 @click.option("--source", help="Only what came in this way, e.g. redirect.")
 @click.option("--trust", help="Only signed, session, keyed or anonymous.")
 @click.option("--query", "q", help="Only queries that contain this.")
@@ -193,7 +194,7 @@ def report(
     as_json: bool,
     **facets: str | None,
 ) -> None:
-    """Print the report in the terminal: the same numbers as the page.
+    """Print the report in the terminal. It has the same numbers as the page.
 
     Example: clickmw --store sqlite:///clicks.db report --days 7 --device mobile
     """
@@ -222,7 +223,7 @@ def report(
 @as_json
 @click.pass_obj
 def check(install: Install, as_json: bool) -> None:
-    """Check that the numbers are true: rollups = raw rows, rows = rules, ledger complete.
+    """Check that the numbers are true. Sums must equal their rows, rows the rules, and the ledger add up.
 
     Example: clickmw --store sqlite:///clicks.db check
     """
@@ -243,7 +244,7 @@ def check(install: Install, as_json: bool) -> None:
 @main.command()
 @click.pass_obj
 def mcp(install: Install) -> None:
-    """Answer an AI agent on standard input and output (Model Context Protocol); it reads every site.
+    """Answer an AI agent (Model Context Protocol). It speaks on standard input and output and reads every site.
 
     Example: clickmw --store sqlite:///clicks.db mcp
     """
@@ -272,7 +273,7 @@ def mcp(install: Install) -> None:
 @as_json
 @click.pass_obj
 def snippet(install: Install, origin: str, as_json: bool) -> None:
-    """Print the tags of the browser's files, and what a Content-Security-Policy must allow.
+    """Print the tags of the browser's files. With what a Content-Security-Policy must allow.
 
     Example: clickmw snippet --origin https://clicks.example
     """
@@ -302,11 +303,11 @@ _NEEDED_FOR = {
 
 @main.command()
 @click.argument("url")
-@click.option("--visits", type=COUNT, default=200, show_default=True)
-@click.option("--seed", default=1, show_default=True)
+@click.option("--visits", type=COUNT, default=200, show_default=True, help="How many come.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same visitors.")
 @as_json
 def simulate(url: str, visits: int, seed: int, as_json: bool) -> None:
-    """Send visitors with a known click model to a search site on this machine.
+    """Send made-up visitors to a search site on this machine. They click by a known model.
 
     Example: clickmw simulate http://127.0.0.1:8765 --visits 500
     """
@@ -329,7 +330,7 @@ def _lines(facts: dict[str, Any]) -> str:
 @as_json
 @click.pass_obj
 def doctor(install: Install, as_json: bool) -> None:
-    """Look at the install: each setting with its source, each check with its remedy.
+    """Look at the install and say what to mend. Each setting has its source, each check its remedy.
 
     Example: clickmw --config clickmw.toml doctor
     """
@@ -343,3 +344,6 @@ def doctor(install: Install, as_json: bool) -> None:
         for finding in findings:
             click.echo(finding.line())
     sys.exit(PROBLEM if any(finding.verdict == "bad" for finding in findings) else 0)
+
+
+keep_examples(main)

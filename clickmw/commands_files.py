@@ -34,7 +34,12 @@ LINE_LIMIT = 16 * 1024 * 1024  #: bytes of a line that is read: far more than an
 
 @click.command()
 @click.option(
-    "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl"]),
+    default="csv",
+    show_default=True,
+    help="A table, or lines of JSON.",
 )
 @click.option(
     "--table", type=click.Choice(TABLES), help="One of the views; with jsonl all without it."
@@ -59,7 +64,7 @@ def export(
     output: Path | None,
     exact: bool,
 ) -> None:
-    """Write events to a file, row by row: CSV for spreadsheets, JSON lines to be imported again.
+    """Write events to a file. CSV is for spreadsheets, JSON lines can be imported again.
 
     Example: clickmw --store sqlite:///clicks.db export --table clicks --from 2026-01-01
     """
@@ -136,12 +141,17 @@ def _told(tell: Any, count: int) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True),
 )
 @click.option(
-    "--format", "form", type=click.Choice(["jsonl", "combined"]), default="jsonl", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "combined"]),
+    default="jsonl",
+    show_default=True,
+    help="An export, or access logs.",
 )
 @as_json
 @click.pass_obj
 def import_(install: Install, files: tuple[Path, ...], form: str, as_json: bool) -> None:
-    """Take in an export, or the clicks in a web server's logs; what is there already is not added.
+    """Take in an export, or clicks out of a web server's logs. What is there already is not added.
 
     Example: clickmw --config clickmw.toml import --format combined access.log access.log.1.gz
     """

@@ -32,14 +32,18 @@ def keys() -> None:
 
 @keys.command()
 @click.option(
-    "--scope", type=click.Choice(["read", "ingest", "admin"]), default="read", show_default=True
+    "--scope",
+    type=click.Choice(["read", "ingest", "admin"]),
+    default="read",
+    show_default=True,
+    help="What it opens: the numbers, nothing (it only writes), or the report too.",
 )
 @click.option("--site", help="Handle of the one site it opens; all sites without it.")
 @click.option("--name", default="", help="Who has it, for the list.")
 @as_json
 @click.pass_obj
 def create(install: Install, scope: str, site: str | None, name: str, as_json: bool) -> None:
-    """Make a key and print it, once: the store keeps only a hash.
+    """Make a key and print it, once. The store keeps only a hash.
 
     Example: clickmw --config clickmw.toml keys create --scope read --name dashboard
     """
@@ -65,7 +69,7 @@ def _use(settings: Settings, scope: str) -> str:
 @as_json
 @click.pass_obj
 def list_(install: Install, as_json: bool) -> None:
-    """List the keys of the store; their texts are known to nobody.
+    """List the keys of the store. Their texts are known to nobody.
 
     Example: clickmw --store sqlite:///clicks.db keys list
     """
@@ -112,7 +116,7 @@ def revoke(install: Install, key_id: str, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def rotate(install: Install, as_json: bool) -> None:
-    """Print a new secret, and the settings that keep links and keys of the old one good.
+    """Print a new secret and what keeps the old one good. Links and keys go on working.
 
     Example: clickmw --config clickmw.toml keys rotate
     """

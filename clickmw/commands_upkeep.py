@@ -24,13 +24,15 @@ class Refused(ClickMWError):
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(1), help="Keep so many days; keep_days without it.")
+@click.option(
+    "--days", type=click.IntRange(1), help="Keep this many days; the setting keep_days without it."
+)
 @click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do it although nothing would be left.")
 @as_json
 @click.pass_obj
 def prune(install: Install, days: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Delete raw events that are older than keep_days; the report keeps its sums.
+    """Delete events that are older than keep_days. The report keeps its sums.
 
     Example: clickmw --store sqlite:///clicks.db prune --days 90 --dry-run
     """
@@ -87,7 +89,7 @@ def _moment(moment_ms: int) -> str:
 @as_json
 @click.pass_obj
 def backup(install: Install, path: Path, as_json: bool) -> None:
-    """Copy the database while the site runs, check the copy, and only then give it its name.
+    """Copy the database while the site runs. The copy has its name once it is checked.
 
     Example: clickmw --store sqlite:///clicks.db backup clicks-2026-01-31.db
     """
@@ -109,7 +111,9 @@ def backup(install: Install, path: Path, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def rebuild(install: Install, as_json: bool) -> None:
-    """Decide and sum everything again from raw events, in the time zones of the settings.
+    """Decide and sum everything again from raw events.
+
+    It brings a changed time zone or duplicate window into force.
 
     Example: clickmw --config clickmw.toml rebuild
     """
@@ -146,7 +150,7 @@ def erase(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Erase a query, a result or a visitor from rows, sums, journal, log and freed pages.
+    """Erase a query, a result or a visitor. Rows, sums, journal, log and freed pages are cleaned.
 
     Example: clickmw --store sqlite:///clicks.db erase --query "jane doe"
     """

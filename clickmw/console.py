@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration, 3 the store c
 
 from __future__ import annotations
 
+import inspect
 import json
 import secrets
 import sys
@@ -94,6 +95,14 @@ class Commands(click.Group):
         except (ClickMWError, OSError) as error:
             say(str(error))
             ctx.exit(PROBLEM)
+
+
+def keep_examples(command: click.Command) -> None:
+    """Let the help of *command* and of all below it show its example on a line of its own, to be copied."""
+    text = inspect.cleandoc(command.help or "")
+    command.help = text.replace("\n\nExample: ", "\n\n\b\nExample:\n  ")
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        keep_examples(each)
 
 
 def say(text: str) -> None:

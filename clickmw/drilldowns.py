@@ -19,7 +19,7 @@ SEARCHES_READ = 500
 #: Other queries before and after that are read, of which a page shows the first.
 NEIGHBOURS_READ = 1_000
 
-VISITORS = Threshold("visitors", "By at least so many visitors", 2, 1, 1_000)
+VISITORS = Threshold("visitors", "Visitors, at least", 2, 1, 1_000)
 
 
 def all_queries(look: Look) -> Filter:
@@ -134,7 +134,9 @@ def _query_empty(look: Look) -> list[Row]:
     return rows[: look.limit]
 
 
-_UNTOLD = "No other query was searched right {} it by so many visitors, or nobody tells them apart."
+_UNTOLD = (
+    "No other query was searched right {} it by that many visitors, or nobody tells them apart."
+)
 _NEIGHBOUR_COLUMNS = (
     Column("query", "Query", "query"),
     Column("change", "What changed", "text", minor=True),

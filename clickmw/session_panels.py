@@ -17,7 +17,7 @@ SEARCHES_READ = 10_000
 #: Steps that are read, of which a page shows the first.
 STEPS_READ = 1_000
 
-VISITORS = Threshold("visitors", "By at least so many visitors", 2, 1, 1_000)
+VISITORS = Threshold("visitors", "Visitors, at least", 2, 1, 1_000)
 _LENGTHS = ("1", "2", "3", "4", "5+")
 
 
@@ -119,7 +119,7 @@ def session_headlines(found: Sessions) -> list[Headline]:
             "Nine of ten first clicks",
             "seconds",
             Measure(most, None, None, found.searches_timed, found.searches),
-            "Nine of ten clicked searches had their first click in less than so many seconds.",
+            "Nine of ten clicked searches had their first click within this time.",
             "90 % quantile over searches with a first click within an hour",
         ),
     ]
@@ -157,13 +157,13 @@ SESSION_PANELS: tuple[Panel, ...] = (
         rows=_chains,
         brief=("query", "next_query", "steps", "clicked_after"),
         bar="steps",
-        nothing="No step from one query to another was made by so many visitors.",
+        nothing="No step from one query to another was made by that many visitors.",
         thresholds=(VISITORS,),
     ),
     Panel(
         name="session-lengths",
         title="Searches in a session",
-        about="How many sessions have so many searches.",
+        about="Sessions by their number of searches.",
         columns=(
             Column("searches", "Searches", "text"),
             Column("sessions", "Sessions", "count"),

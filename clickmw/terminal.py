@@ -82,10 +82,19 @@ def print_report(facts: dict[str, Any]) -> None:
     for metric in METRICS:
         measure = Measure(**facts["metrics"][metric.name])
         click.echo(f"  {metric.label:<{width}}  {_measure(measure, metric.unit)}")
-    for reason, count in facts["totals"]["excluded"].items():
-        click.echo(f"  {'Not counted':<{width}}  {count:,} {reason.replace('.', ': ')}")
+    _print_excluded(facts, width)
     for name in SHOWN:
         _table(PANELS[name], facts[name])
+
+
+def _print_excluded(facts: Mapping[str, Any], width: int) -> None:
+    """Print what was left out, which no filter narrows but the site, and the days."""
+    excluded = facts["totals"]["excluded"]
+    for reason, count in excluded.items():
+        click.echo(f"  {'Not counted':<{width}}  {count:,} {reason.replace('.', ': ')}")
+    if excluded and facts["filters"]:
+        names = ", ".join(facts["filters"])
+        click.echo(f"  {'':<{width}}  (what is not counted is not narrowed by {names})")
 
 
 def _measure(measure: Measure, unit: str) -> str:

@@ -302,7 +302,7 @@ _WHICH = {
     "to": kind("string", "Last day, included; today without it.", **_DAY),
     "days": kind(
         "integer",
-        "Instead of from and to: so many days, today included; 28 without either.",
+        "Instead of from and to: this many days, today included; 28 without either.",
         minimum=1,
         maximum=MOST_DAYS,
     ),

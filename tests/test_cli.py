@@ -9,9 +9,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -41,9 +43,56 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(main, words, env={"CLICKMW_SECRET": ""})
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
-def test_the_help_of_every_command_shows_an_example(name: str) -> None:
-    assert "Example: clickmw" in run(name, "--help").output
+def commands(
+    group: click.Group = main, *names: str
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield each command with the words that call it, groups too."""
+    yield names, group
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+HELPS = [pytest.param(words, each, id="-".join(words) or "clickmw") for words, each in commands()]
+
+
+@pytest.mark.parametrize(("words", "command"), HELPS)
+def test_the_help_of_every_command_shows_an_example_that_can_be_copied(
+    words: tuple[str, ...], command: click.Command
+) -> None:
+    lines = run(*words, "--help").output.splitlines()
+    example = lines[lines.index("  Example:") + 1]
+    assert example.startswith("    clickmw ")
+    assert lines[lines.index("  Example:") + 2] == "", "it is on one line"
+    assert example.strip() in (command.help or "")
+
+
+@pytest.mark.parametrize(("words", "command"), HELPS)
+def test_every_option_says_what_it_does(words: tuple[str, ...], command: click.Command) -> None:
+    silent = [o.name for o in command.params if isinstance(o, click.Option) and not o.help]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("words", "command"), HELPS)
+def test_lists_of_commands_end_no_sentence_in_the_middle(
+    words: tuple[str, ...], command: click.Command
+) -> None:
+    assert "..." not in run(*words, "--help").output.replace("[ARGS]...", "").replace(
+        "FILES...", ""
+    )
+
+
+def test_what_no_filter_narrows_says_so_in_the_terminal(store: str, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "clicks.db.journal")
+    now = now_ms()
+    robot = {"robot": "curl", "drop_reason": "robot"}
+    journal.write((Search(now, "default", new_query_id(now), "tax", (), 1, **robot),))
+    journal.close()
+    note = "(what is not counted is not narrowed by device)"
+    assert note in run("--store", store, "report", "--device", "mobile").output
+    assert note not in run("--store", store, "report").output
 
 
 def test_the_report_has_what_lies_in_the_journal(store: str) -> None:
