@@ -399,7 +399,7 @@ class Server:
 
     def _ask(self, path: str) -> bytes:
         """Answer the body of *path*, asked until the server answers."""
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + 60.0
         while True:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
