@@ -19,9 +19,14 @@ from clickmw.catalog import PANELS
 from clickmw.events import Click, Event, Feedback, Impression, Search, Shown
 from clickmw.panels import Look
 from clickmw.rollups import BILLION, bucket_of
-from clickmw.stores import _sqlite_drilldown_queries, _sqlite_facts, _sqlite_queries
+from clickmw.stores import (
+    _sqlite_drilldown_queries,
+    _sqlite_facts,
+    _sqlite_queries,
+    _sqlite_reading,
+)
 from clickmw.stores._sqlite_panels import SQLiteReader
-from clickmw.stores._sqlite_queries import FACETS
+from clickmw.stores._sqlite_queries import FACETS, MATCHING, MATCHING_GIVEN
 from clickmw.stores.base import (
     POSITION_BUCKETS,
     DayRow,
@@ -652,6 +657,16 @@ def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
     assert found[0] == found[1]
 
 
+def test_a_text_finds_the_same_queries_whether_their_ids_are_given_or_looked_for(
+    filled: SQLiteStore, asked: Filter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(filled.reader()) as reader:
+        found = all_answers(reader, asked)
+    monkeypatch.setattr(_sqlite_reading, "MOST_GIVEN", 0)
+    with closing(filled.reader()) as reader:
+        assert all_answers(reader, asked) == found
+
+
 def test_a_text_that_most_queries_have_is_told_from_one_that_few_have(reader: Any) -> None:
     assert reader._is_in_most(replace(ALL, text="a"))
     assert not reader._is_in_most(replace(ALL, text="java"))
@@ -733,6 +748,11 @@ def _statements() -> Iterator[tuple[str, str]]:
 
 
 STATEMENTS = dict(_statements())
+STATEMENTS |= {
+    f"{name}-given": sql.replace(MATCHING, MATCHING_GIVEN)
+    for name, sql in STATEMENTS.items()
+    if MATCHING in sql
+}
 #: The live tail reads the last rows of each table, newest first, and stops.
 TAILS = [name for name in STATEMENTS if name.startswith("queries-live")]
 RAW = "search|click|impression|rating|answer|conversion|came_back"
@@ -797,6 +817,7 @@ DICTIONARIES = (
     r"|SELECT count\(\*\) FROM click INDEXED BY click_unjoined .*"
     r"|-- One row: raw rows .* FROM meta WHERE key = #"
     r"|PRAGMA data_version"
+    r"|SELECT id FROM query WHERE instr\(text, #\) > # LIMIT #"
 )
 
 

@@ -18,7 +18,7 @@ Replacement = str | Callable[[re.Match[str]], str]
 _FLAGS = "told|by_digest|shared|prefetched|activated|clicked"
 _FLAG = rf"((?:\w+\.)?(?:{_FLAGS}))\b(?!\s*(?:[=<>+*,.]|AS\b|IS\b))"
 #: Values that may be null and are texts; the others are numbers.
-_TEXTS = ("text", "url", "sites", "handle")
+_TEXTS = ("text", "url", "sites", "handle", "named")
 
 
 class Translated(NamedTuple):
@@ -40,8 +40,9 @@ RULES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
         (r"--[^\n]*", ""),
         (r"^BEGIN IMMEDIATE$", "BEGIN"),
         # Lists of numbers, or of texts, that a report hands over as JSON.
-        (r"\bjson_each\((:queries|\?)\)", r"json_ids(\1)"),
-        (r"\bjson_each\((:sites)\)", r"json_texts(\1)"),
+        (r"\bjson_each\((:queries|:matching|\?)\)", r"json_ids(\1)"),
+        (r"\bjson_each\((:sites|:named|:among)\)", r"json_texts(\1)"),
+        (r"^PRAGMA data_version$", "SELECT coalesce(sum(events), 0) FROM ledger"),
         (r"\bjson_array\(", "json_build_array("),
         # How SQLite is told what to read first.
         (r"\s+INDEXED BY \w+", ""),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clickmw.stores._sqlite_queries import (
     FACETS,
-    NAMED,
+    MATCHING,
     WHERE_BOTH,
     WHERE_SITE,
     now_and_before,
@@ -29,11 +29,7 @@ _COUNTED = """
 """
 # A search has no module, a click has.
 _CLICK_COUNTED = f"{_COUNTED} AND kind IN (:result, :ad) AND (:module IS NULL OR module = :module) "
-_WITH_TEXT = f" AND query IN ({NAMED}) "
-_IS_NAMED = """
-   (:text IS NULL OR :named IS NULL AND instr(query.text, :text) > 0
-    OR query.text IN (SELECT value FROM json_each(:named)))
-"""
+_WITH_TEXT = f" AND query IN ({MATCHING}) "
 _OTHERS = "SELECT id FROM query WHERE instr(text, :text) = 0"
 _EMPTY = "count(*) FILTER (WHERE total_hits = 0)"
 _POSITIONS = "count(nullif(position, 0)), coalesce(sum(position), 0)"
@@ -163,13 +159,20 @@ TALLY_BY_DAY = f"""
 SELECT json_group_array(4 * query + 2 * clicked + iif(total_hits = 0, 1, 0))
   FROM search INDEXED BY search_facts {WHERE_SITE} {_COUNTED} GROUP BY site, day
 """
-TALLY_BY_QUERY = f"""
+
+
+def _tally(queries: str) -> str:
+    return f"""
 -- One row per query: how often it was searched, clicked, and searched with no result. Nothing is
 -- sorted, but every query is looked up.
-SELECT query.id, count(*), sum(search.clicked), {_EMPTY}
-  FROM query CROSS JOIN search INDEXED BY search_by_query ON search.query = query.id
- {WHERE_SITE} AND {_IS_NAMED} {_COUNTED} GROUP BY query.id
+SELECT asked.id, count(*), sum(search.clicked), {_EMPTY}
+  FROM {queries} AS asked CROSS JOIN search INDEXED BY search_by_query ON search.query = asked.id
+ {WHERE_SITE} {_COUNTED} GROUP BY asked.id
 """
+
+
+TALLY_BY_QUERY = _tally("query")
+TALLY_OF_TEXT = _tally(f"({MATCHING})")
 
 QUERY_ROWS = f"""
 -- One row per query of a list of ids, in its order: sums of its searches and of its clicks, as JSON.
@@ -235,7 +238,7 @@ SELECT query.text FROM ({candidates}) AS known JOIN query ON query.id = known.qu
 COMMON_QUERIES = _common(f"""
   SELECT query FROM total_query
    WHERE site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
-     AND (:text IS NULL OR query IN ({NAMED}))
+     AND (:text IS NULL OR query IN ({MATCHING}))
    GROUP BY query HAVING sum(searches) + sum(clicks) >= :least""")
 COMMON_AMONG = _common("""
   SELECT query.id AS query FROM json_each(:among) AS given JOIN query ON query.text = given.value""")

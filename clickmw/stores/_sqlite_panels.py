@@ -320,7 +320,8 @@ class SQLiteReader(DrilldownReader):
         return searches > 2 * int(self._rows(facts.LAST_QUERY)[0][0])
 
     def _tally_by_query(self, asked: Filter) -> dict[int, Sequence[int]]:
-        rows = self._rows(facts.TALLY_BY_QUERY, self._bind(asked))
+        question = facts.TALLY_BY_QUERY if asked.text is None else facts.TALLY_OF_TEXT
+        rows = self._rows(question, self._bind(asked))
         return {query: sums for query, *sums in rows}
 
     def _tally_by_day(self, asked: Filter) -> dict[int, Sequence[int]]:
@@ -450,10 +451,6 @@ class SQLiteReader(DrilldownReader):
     def _is_whole(self, asked: Filter) -> bool:
         """Tell whether the raw rows are all there that the rollups were made of."""
         return day_number(asked.first_day) >= first_whole("cube", self._rows(HORIZON)[0][0])
-
-    def _version(self) -> int:
-        """Return a number that is another one when somebody has written."""
-        return int(self._rows("PRAGMA data_version")[0][0])
 
     def _word(self, term: int) -> str:
         return str(self._rows("SELECT text FROM term WHERE id = ?", (term,))[0][0])

@@ -114,13 +114,12 @@ SELECT module, bucket, sum(clicks) FROM cube_position
     + " GROUP BY module, bucket HAVING sum(clicks) > 0"
 )
 
+#: The queries with a text; and the same where their ids are given: so that the texts are read once, or
+#: because only some of them are meant.
+MATCHING = "SELECT id FROM query WHERE instr(text, :text) > 0"
+MATCHING_GIVEN = "SELECT value AS id FROM json_each(:matching)"
 #: Where a part of the query is asked for. Of what has no query nothing is left then.
-# The names beside it, where they are given, all contain it.
-NAMED = """
-  SELECT id FROM query WHERE :named IS NULL AND instr(text, :text) > 0
-  UNION ALL SELECT query.id FROM json_each(:named) AS named JOIN query ON query.text = named.value
-"""
-_WITH_TEXT = f" AND (:text IS NULL OR query IN ({NAMED})) "
+_WITH_TEXT = f" AND (:text IS NULL OR query IN ({MATCHING})) "
 DAYS_OF_TEXT = (
     """
 -- One row per day that has anything of the queries with a text.
@@ -128,7 +127,7 @@ SELECT day, sum(searches), sum(searches_clicked), sum(searches_empty), sum(click
   FROM day_query INDEXED BY days_of_query
 """
     + WHERE_SITE
-    + f" AND query IN ({NAMED}) GROUP BY day"
+    + f" AND query IN ({MATCHING}) GROUP BY day"
 )
 _PLACES = "(SELECT id FROM site WHERE :site IS NULL OR id = :site)"
 _DAYS = "day BETWEEN :first_day AND :last_day"
@@ -283,7 +282,7 @@ WITH own AS MATERIALIZED (
      WHERE :text IS NULL AND site IN {_PLACES} AND {_DAYS} AND module = 0 AND robot = 0
     UNION ALL
     SELECT searches, searches_empty, searches_clicked FROM day_query INDEXED BY days_of_query
-     WHERE :text IS NOT NULL AND query IN (SELECT id FROM query WHERE instr(text, :text) > 0)
+     WHERE :text IS NOT NULL AND query IN ({MATCHING})
        AND site IN {_PLACES} AND {_DAYS})
 )
 SELECT query, own.found * every.clicked - own.clicked * every.found AS first, own.found AS second

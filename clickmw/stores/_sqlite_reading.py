@@ -12,10 +12,16 @@ from clickmw.errors import StoreError
 from clickmw.queries import normal_query
 from clickmw.rollups import BILLION
 from clickmw.stores import _sqlite_damage as damage
-from clickmw.stores._sqlite_queries import FACETS
+from clickmw.stores._sqlite_queries import FACETS, MATCHING, MATCHING_GIVEN
 from clickmw.stores.base import Filter, QueryRow
 
 _EPOCH = date(1970, 1, 1)
+#: So many queries with a text are looked for once, and not by each statement again.
+MOST_GIVEN = 2_000
+IDS = """
+-- One row per query of a list of texts.
+SELECT query.id FROM json_each(:among) AS given JOIN query ON query.text = given.value
+"""
 
 
 class SQLiteReading:
@@ -23,8 +29,10 @@ class SQLiteReading:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._given: tuple[object, str | None] | None = None
 
     def _bind(self, asked: Filter, limit: int = 0, **more: int) -> dict[str, object]:
+        text = None if asked.text is None else normal_query(asked.text)
         return {
             "site": self._site(asked.site),
             "first_day": day_number(asked.first_day),
@@ -33,13 +41,36 @@ class SQLiteReading:
             "counted": self._term("robot" if asked.robots else ""),
             "result": self._term("result"),
             "ad": self._term("ad"),
-            "text": None if asked.text is None else normal_query(asked.text),
+            "text": text,
             "named": None if asked.named is None else json.dumps(sorted(asked.named)),
+            "matching": None if text is None else self._matching(text, asked.named),
             "billion": BILLION,
             "limit": limit,
             **{name: self._term(getattr(asked, name)) for name in ("module", *FACETS)},
             **more,
         }
+
+    def _matching(self, text: str, named: frozenset[str] | None) -> str | None:
+        """Return the ids of the queries that are asked for as JSON, while nothing is written.
+
+        Those of *named*, which all have the *text*; else those with the text, None when they are many.
+        """
+        moment = text, named, self._version()
+        if self._given is None or self._given[0] != moment:
+            bound = {
+                "text": text,
+                "limit": MOST_GIVEN + 1,
+                "among": json.dumps(sorted(named or ())),
+            }
+            question = f"{MATCHING} LIMIT :limit" if named is None else IDS
+            found = [number for (number,) in self._rows(question, bound)]
+            few = named is not None or len(found) <= MOST_GIVEN
+            self._given = moment, json.dumps(found) if few else None
+        return self._given[1]
+
+    def _version(self) -> int:
+        """Return a number that is another one when somebody has written."""
+        return int(self._rows("PRAGMA data_version")[0][0])
 
     def _site(self, handle: str | None) -> int | None:
         if handle is None:
@@ -56,6 +87,8 @@ class SQLiteReading:
     def _rows(
         self, question: str, values: Sequence[object] | Mapping[str, object] = ()
     ) -> list[Any]:
+        if isinstance(values, Mapping) and values.get("matching") is not None:
+            question = question.replace(MATCHING, MATCHING_GIVEN)
         try:
             return self._connection.execute(question, values).fetchall()
         except sqlite3.Error as error:
