@@ -3,8 +3,12 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
+FUZZ   := $(VENV)/.fuzz
+# Seconds for each thing that is fuzzed; its names are those of tests/fuzzing/harnesses.py.
+SECONDS ?= 600
+FUZZED ?= token target rewriter track mcp json beacon import
 
-.PHONY: setup demo snippet test wide long lint types docs check bench dist clean
+.PHONY: setup demo snippet test wide long fuzz mutants lint types docs check bench dist clean
 
 setup: $(READY)
 
@@ -34,6 +38,22 @@ wide: $(READY)
 # Kill loops, large property tests: minutes, not seconds.
 long: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+$(FUZZ): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,fuzz]"
+	touch $@
+
+# For a night: laws with 200,000 examples, 50,000 requests, and each harness for ten minutes.
+fuzz: $(FUZZ)
+	FUZZ_EXAMPLES=200000 $(BIN)/python -m pytest tests/threats/test_laws.py $(ARGS)
+	$(BIN)/python -m pytest -s tests/test_conformance.py -m long $(ARGS)
+	set -e; for name in $(FUZZED); do \
+	  $(BIN)/python tests/fuzzing/fuzz.py $$name -max_total_time=$(SECONDS) -max_len=4000 -print_final_stats=1; \
+	done
+
+# Change the modules that keep strangers out, one place at a time: a test must notice each change.
+mutants: $(FUZZ)
+	$(BIN)/python tests/fuzzing/mutants.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -236,6 +236,14 @@ def test_in_the_long_run_all_answers_are_as_documented(
         conform(described[label], INVALID, LONG * invalid, anew=True)
 
 
+@pytest.mark.long
+def test_in_the_long_run_that_was_asked_ten_times_as_often() -> None:
+    if len(ASKED) < len(LABELS):
+        pytest.skip("not all operations were asked in this run")
+    print(f"{sum(ASKED.values())} requests")  # noqa: T201  the figure of docs/reference/security.md
+    assert sum(ASKED.values()) >= 50_000, ASKED
+
+
 # -- what no document describes ----------------------------------------------------------------
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
