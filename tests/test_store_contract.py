@@ -320,7 +320,8 @@ def test_a_closed_store_opens_again(store: Store, feed_of: Callable[..., Any]) -
 
 
 def test_a_healthy_store_says_so(store: Store) -> None:
-    assert store.describe() == {"kind": store.kind, "ok": True, "error": None}
+    said = store.describe()
+    assert said == {"kind": store.kind, "ok": True, "error": None, "warning": None}
 
 
 def test_an_unknown_kind_of_store_is_named_with_the_known_ones() -> None:

@@ -237,12 +237,13 @@ class SQLStore:
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error"}`` for health."""
+        """Return ``{"kind", "ok", "error", "warning"}`` for health."""
+        error = None
         try:
             self.reader().close()
-        except StoreError as error:
-            return {"kind": self.kind, "ok": False, "error": str(error)}
-        return {"kind": self.kind, "ok": True, "error": None}
+        except StoreError as trouble:
+            error = str(trouble)
+        return {"kind": self.kind, "ok": error is None, "error": error, "warning": None}
 
     def close(self) -> None:
         """Close the writing connection; the next write opens a new one."""

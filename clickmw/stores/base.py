@@ -633,6 +633,6 @@ class Store(Protocol):
         """Return a sentence for every invariant that does not hold: rollups = raw, raw = rules."""
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error"}`` for health; ``warning``, if any: what is no trouble yet."""
+        """Return ``{"kind", "ok", "error", "warning"}`` for health; a warning is no trouble yet."""
 
     def close(self) -> None: ...
