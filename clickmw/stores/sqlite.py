@@ -34,8 +34,8 @@ T = TypeVar("T")
 BUSY_MS = 10_000
 #: Rows of a kind that are pruned at once on a full disk.
 TIGHT_ROWS = 20
-#: A log this long is one that nobody could empty for a while.
-LONG_LOG = 64 * 1024 * 1024
+#: A log this long is one that nobody could empty for a while; the next that is emptied shrinks to 64 MB.
+LONG_LOG = 80 * 1024 * 1024
 PRAGMAS = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
