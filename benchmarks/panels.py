@@ -72,6 +72,7 @@ def run(quick: bool, only: frozenset[str]) -> list[Row]:
         if "F14" in only:
             fill(path.with_name("grown.db"), 10 * wanted)
             rows += growth(path, path.with_name("grown.db"), wanted)
+            rows += among_many(path.with_name("grown.db"), wanted)
         return rows
 
 
@@ -141,6 +142,36 @@ def growth(path: Path, grown: Path, wanted: int) -> list[Row]:
             }
             taken = timed(tasks, 5 if not name else 3)
             rows += grown_rows(taken, name, 10 * wanted)
+    return rows
+
+
+OTHER_QUERIES = """
+WITH RECURSIVE number (n) AS (SELECT max(id) + 1 FROM query UNION ALL SELECT n + 1 FROM number WHERE n < :wanted)
+INSERT INTO query (id, text) SELECT n, 'where was matter ' || (n * 7919 % 1000003) FROM number
+"""
+OTHER_TOTALS = """
+INSERT INTO total_query (site, query, searches, searches_empty, clicks)
+SELECT site.id, query.id, 1, 0, 0 FROM site CROSS JOIN query
+ WHERE query.id NOT IN (SELECT query FROM total_query)
+"""
+
+
+def among_many(path: Path, wanted: int) -> list[Row]:
+    """Return F14 again: every panel under a text, with *wanted* queries of which most were asked before."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(OTHER_QUERIES, {"wanted": wanted})
+        connection.execute(OTHER_TOTALS)
+    with closing(SQLiteStore(path, StoreOptions()).reader()) as reader:
+        days = reader.day_span(None)
+        assert days is not None
+        rows = []
+        for name, more in FILTERS.items():
+            if "text" not in more:
+                continue
+            panels = all_panels(reader, filter_of(days, more))
+            taken = timed({f"10: {panel}": task for panel, task in panels.items()}, 3)
+            found = grown_rows(taken, name, 10 * wanted)
+            rows += [row._replace(what=f"{row.what}, {wanted:,} queries") for row in found]
     return rows
 
 
