@@ -232,7 +232,6 @@ def grown_rows(taken: dict[str, list[float]], filtered: str, grown: int) -> list
     rows = []
     for name in slowest if filtered else names:
         took = spread(taken[f"10: {name}"])
-        times = ratios(taken[f"10: {name}"], taken[f"1: {name}"])
         most_ms = PAGES_READ[name][1] if name in PAGES_READ else limit_of(name, filtered)
         what = f"panel {name}, {grown:,} impressions and clicks of 90 days"
         if filtered:
@@ -247,6 +246,7 @@ def grown_rows(taken: dict[str, list[float]], filtered: str, grown: int) -> list
             Row("F14", what, "", measured, f"≤ {most_ms:g} ms warm", at_most(took, most_ms))
         )
         if not filtered:
+            times = ratios(taken[f"10: {name}"], taken[f"1: {name}"])
             base = f"the same over {grown // 10:,}"
             # What takes a few milliseconds says nothing about growth.
             verdict = at_most(times, 3) if took.median > 10 else "–"
