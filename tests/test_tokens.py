@@ -8,6 +8,7 @@ import string
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from hashlib import sha1, sha256
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +17,7 @@ from itsdangerous import URLSafeTimedSerializer
 
 from clickmw.errors import BadToken
 from clickmw.events import new_query_id
-from clickmw.tokens import MAX_LENGTH, LinkSigner, LinkTarget
+from clickmw.tokens import MAX_AGE_MS, MAX_LENGTH, LinkSigner, LinkTarget
 
 SECRET = "the first secret, of more than thirty-two characters"
 OTHER_SECRET = "another secret, of more than thirty-two characters"
@@ -260,3 +261,57 @@ def test_an_error_says_nothing_of_the_secret(signer: LinkSigner, token: str) -> 
         signer.read_link(token + "x")
 
     assert SECRET not in repr(caught.value)
+
+
+# -- what links of today and of last year have in common ------------------------------------------
+
+
+def test_links_that_were_signed_long_ago_stay_good() -> None:
+    """How keys are made, and what a token looks like, is for ever: pages with links are printed."""
+    signer = LinkSigner(SECRET)
+    key = hmac.digest(SECRET.encode(), b"clickmw/redirect/v1", sha256)
+    target = TARGET._replace(site="a", item="x:y", location="https://a.example/?b=c&d#e")
+    payload = f"a:{QUERY_ID}:3:BWEB:x,3A.y:https:~~a.example~*b=c$d(e"
+    assert signer._newest_first == [key]
+    assert signer.sign_link(target) == with_mac(
+        payload.encode(), hmac.digest(key, payload.encode(), sha256)[:16]
+    )
+    assert signer.read_link(signer.sign_link(target)) == target
+
+
+def test_the_limits_are_these() -> None:
+    assert MAX_LENGTH == 8_192
+    assert MAX_AGE_MS == 30 * 24 * 60 * 60 * 1000
+
+
+@pytest.mark.parametrize("payload", ["", "a", "a:b:1:c:d", "1:2:3"])
+def test_what_is_signed_and_no_link_is_refused(payload: str, signer: LinkSigner) -> None:
+    assert refuses(signer, f"{payload}.{signer._macs[0](payload.encode()).decode()}")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "/_clicks/r/{}",
+        "https://www.example.org/_clicks/r/{}",
+        "https://www.example.org/mount/_clicks/r/{}?v=AaH81ihAxg3zMoNQ",
+        "/_clicks/r/{}#top",
+        "/_clicks/r/{}?a#b",
+        "/_clicks/r/?t={}",
+        "/_clicks/r/?t={}&v=AaH81ihAxg3zMoNQ",
+    ],
+)
+def test_a_link_of_ours_is_found_in_an_address(form: str, signer: LinkSigner) -> None:
+    token = signer.sign_link(TARGET._replace(item="ü?#&", location="https://a.example/?x#y"))
+    written = quote(token, safe="") if "?t=" in form else token
+    found = signer.find_link(form.format(written), "/_clicks/r/")
+    assert found == signer.read_link(token)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "/_clicks/r/", "/_clicks/r", "/other/{}", "{}", "/_clicks/r/{}x", "/_clicks/r/x{}",
+     "/_clicks/r/?u={}", "/_clicks/r/x?t={}", "/_clicks/r/?t=x{}"],
+)  # fmt: skip
+def test_what_is_no_link_of_ours_is_not_found(url: str, signer: LinkSigner, token: str) -> None:
+    assert signer.find_link(url.format(token), "/_clicks/r/") is None

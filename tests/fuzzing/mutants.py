@@ -30,13 +30,17 @@ class Subject(NamedTuple):
     module: str
     tests: tuple[str, ...]
     functions: tuple[str, ...] = ()
+    #: Whether the tests need what tests/conftest.py gives.
+    conftest: bool = True
 
 
 #: What keeps strangers out, and the rule that says what counts.
 MODULES = {
-    "tokens": Subject("clickmw.tokens", ("tests/test_tokens.py",)),
-    "targets": Subject("clickmw.targets", ("tests/test_targets.py", "tests/threats/test_urls.py")),
-    "csv": Subject("clickmw.tables", ("tests/test_tables.py",)),
+    "tokens": Subject("clickmw.tokens", ("tests/test_tokens.py",), conftest=False),
+    "targets": Subject(
+        "clickmw.targets", ("tests/test_targets.py", "tests/threats/test_urls.py"), conftest=False
+    ),
+    "csv": Subject("clickmw.tables", ("tests/test_tables.py",), conftest=False),
     "duplicates": Subject(
         "clickmw.counting",
         ("tests/test_counting.py", "tests/test_repeats.py"),
@@ -177,6 +181,8 @@ def run_tests(subject: Subject, source: str | None) -> int:
 
     tests = [test for test in subject.tests if (CHECKOUT / test).exists()]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not long and not wide", "--no-header"]
+    options += ["-W", "ignore:Module already imported"]
+    options += [] if subject.conftest else ["--noconftest"]
     code = int(pytest.main([*tests, *options]))
     os._exit(0 if code == 0 else 1)
 
@@ -186,6 +192,10 @@ def survivors(name: str, jobs: int, every: int) -> tuple[int, list[Mutant]]:
     subject = MODULES[name]
     path = CHECKOUT / (subject.module.replace(".", "/") + ".py")
     made = list(mutants(subject, path))[::every]
+    unchanged = ast.unparse(ast.parse(path.read_text("utf-8")))
+    _, status = os.waitpid(run_tests(subject, unchanged), 0)
+    if status:
+        raise SystemExit(f"{name}: the tests fail without any change")
     waiting, running, left = made[::-1], {}, []
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -206,6 +216,7 @@ def main() -> None:
     asked.add_argument("--every", type=int, default=1, help="one of so many changes")
     given = asked.parse_args()
     os.chdir(CHECKOUT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading them takes longer than most tests
     sys.path.insert(0, str(CHECKOUT))
     # What all children need; nothing of clickmw.
     import hypothesis  # noqa: F401
