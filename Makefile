@@ -1,6 +1,7 @@
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
+USABLE := $(VENV)/.usable
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 FUZZ   := $(VENV)/.fuzz
@@ -12,13 +13,19 @@ FUZZED ?= token target rewriter track mcp json beacon import
 
 setup: $(READY)
 
-$(READY): setup.cfg pyproject.toml
+# What it takes to run clickmw: five packages, in seconds.
+$(USABLE): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+# What it takes to work on it: frameworks, servers and browsers, in minutes.
+$(READY): $(USABLE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
 # Open the printed address; Ctrl+C ends it.
-demo: $(READY)
+demo: $(USABLE)
 	$(BIN)/clickmw demo $(ARGS)
 
 # The browser's files from static/source/, packed; needs node and npm. A test compares them.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,3 +135,20 @@ def test_the_settings_that_the_readme_names_have_the_values_that_it_names(wrappe
 def test_the_commands_of_the_readme_exist(target: str) -> None:
     assert f"make {target}\n" in example("Try it", "sh")
     assert re.search(rf"^{target}:", (CHECKOUT / "Makefile").read_text(), flags=re.M)
+
+
+def test_the_demo_waits_for_no_tool_of_developers() -> None:
+    """It is what a newcomer tries first: five packages, not sixty."""
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("no make here")
+    command = [make, "--dry-run", "demo", "VENV=/nonexistent"]
+    said = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert "--editable .\n" in said
+    assert "[dev" not in said
+    assert "clickmw demo" in said
+
+
+def test_the_readme_says_how_to_install_it() -> None:
+    below = README.partition("\n## Install it\n")[2].partition("\n## ")[0]
+    assert "`pip install .` in this folder" in below
