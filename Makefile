@@ -9,7 +9,7 @@ FUZZ   := $(VENV)/.fuzz
 SECONDS ?= 600
 FUZZED ?= token target rewriter track mcp json beacon import
 
-.PHONY: setup demo snippet test wide long fuzz mutants lint types docs check bench dist clean
+.PHONY: setup demo snippet test wide long fuzz mutants lint types docs check bench soak dist clean
 
 setup: $(READY)
 
@@ -82,6 +82,10 @@ $(BENCH): $(READY)
 # Interleaved rounds, ratios; writes benchmarks/RESULTS.md.
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Half an hour of a site at work: flat memory, no error, an even ledger. ARGS="--minutes 1" for less.
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 dist: $(READY)
 	$(BIN)/python -m build --outdir dist .

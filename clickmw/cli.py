@@ -208,7 +208,7 @@ def report(
     try:
         question = read_question({k: [v] for k, v in given.items() if v}, today=today)
     except BadFilter as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(_of_option(str(error))) from error
     reader = door.routes.open_reader()
     try:
         known_site(door.settings, reader, site)
@@ -217,6 +217,15 @@ def report(
     finally:
         reader.close()
     click.echo(json.dumps(facts, indent=2, default=str)) if as_json else print_report(facts)
+
+
+def _of_option(sentence: str) -> str:
+    """Return a *sentence* about a field of the report's address as one about the option that filled it."""
+    name, blank, rest = sentence.partition(" ")
+    options = {"from": "--days", "q": "--query"}
+    options |= {word: f"--{word}" for word in ("device", "trust", "module", "site")}
+    options |= {word: f"--{word}" for word in ("language", "profile", "source")}
+    return options.get(name, name) + blank + rest
 
 
 @main.command()

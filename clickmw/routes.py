@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 from clickmw import endpoints
 from clickmw.assets import TYPES, asset_of, marked_name, serve_asset
@@ -25,6 +24,7 @@ from clickmw.redirect import Redirect
 from clickmw.settings import Settings
 from clickmw.stores.base import Reader, Store
 from clickmw.wire import Reply, Request
+from clickmw.zones import zone_of
 
 if TYPE_CHECKING:
     from clickmw.login import ReportAccess
@@ -251,7 +251,7 @@ class Routes:
         """Return the calendar day at a site; None: in the install's own zone."""
         site = self.settings.sites.by_handle(handle) if handle else None
         zone = (site and site.time_zone) or self.settings.time_zone
-        return datetime.now(ZoneInfo(zone)).date()
+        return datetime.now(zone_of(zone)).date()
 
     def asset(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer with a file of the browser."""

@@ -159,6 +159,7 @@ def test_doctor_names_the_native_paths_where_they_are_on(store: str, tmp_path: P
         pytest.param(["serve"], 2, "CLICKMW_SECRET", id="secret"),
         pytest.param(["simulate", "http://192.0.2.1"], 2, "", id="not loopback"),
         pytest.param(["report", "--nonsense"], 2, "--nonsense", id="usage"),
+        pytest.param(["backup", __file__], 2, "exists already", id="a copy onto something"),
         pytest.param(["report", "--days", "0"], 2, "--days", id="no day"),
         pytest.param(["report", "--top", "-1"], 2, "--top", id="rows below none"),
         pytest.param(["serve", "--port", "99999"], 2, "--port", id="port"),
@@ -178,6 +179,22 @@ def test_a_mistake_has_its_exit_code_and_a_sentence(words: list[str], code: int,
     assert result.exit_code == code
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--device", "foo"], "--device is one of desktop, "),
+        (["--trust", "foo"], "--trust is one of signed, "),
+        (["--query", "x" * 5000], "--query is at most "),
+        (["--language", "a\x00"], "--language is at most "),
+        (["--days", "99999"], "--days is before the year "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_in_a_filter_names_the_option(words: list[str], says: str, store: str) -> None:
+    result = run("--store", store, "report", *words)
+    assert (result.exit_code, f"Error: {says}" in result.output) == (2, True), result.output
 
 
 @pytest.mark.parametrize("words", [["report"], ["export", "--table", "clicks"]], ids=lambda w: w[0])

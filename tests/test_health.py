@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -128,6 +129,30 @@ def test_a_store_that_is_away_degrades(install: Install) -> None:
     install.store.path.mkdir()
     health = install.health()
     assert (health["status"], health["store"]["ok"]) == ("degraded", False)
+
+
+def test_events_that_wait_are_named_by_every_process(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.drain.run_once()
+    install.store.migrate()
+    install.journal.write((CLICK,))
+    assert install.health()["causes"] == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 180)
+    health = install.health()
+    assert health["status"] == "degraded"
+    assert "have waited for 180 seconds" in health["causes"][0] or "179" in health["causes"][0]
+    install.drain.run_once()
+    assert install.health()["causes"] == []
+
+
+def test_a_full_journal_is_a_cause(install: Install) -> None:
+    install.store.migrate()
+    install.journal.write((CLICK,))
+    install.journal.max_bytes = 10
+    health = install.health()
+    assert (health["status"], "journal_max_bytes" in health["causes"][0]) == ("failing", True)
 
 
 STEPS = ["write", "write", "write", "page", "tally", "tallies", "drain", "drain", "rotate", "away"]

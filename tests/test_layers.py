@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "ground",
         "buckets caches clocks charts ending errors forks html_grammar module_codes paths queries robots sameness schemas spelling tables targets",
     ),
-    ("values", "events rates rpc scanner sites tokens visitors wire wording"),
+    ("values", "events rates rpc scanner sites tokens visitors wire wording zones"),
     ("contracts", "settings streaming stores.base"),
     (
         "rules",

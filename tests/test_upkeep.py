@@ -508,6 +508,20 @@ def test_a_store_that_is_not_there_is_exit_code_3(words: tuple[str, ...], tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_says_how_far_it_is_and_keeps_nobody_from_writing(store: SQLiteStore) -> None:
+    told: list[tuple[int, int]] = []
+    with closing(sqlite3.connect(store.path, isolation_level=None, timeout=0.0)) as other:
+
+        def tell(done: int, total: int) -> None:
+            told.append((done, total))
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+
+        assert store.check(tell) == []
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+
+
 def test_a_bar_is_for_a_terminal_and_for_long_work(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

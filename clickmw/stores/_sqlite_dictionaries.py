@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from clickmw.errors import BadEvent
 from clickmw.stores.base import QUARTER_MS, StoreOptions
 from clickmw.targets import host_of
+from clickmw.zones import zone_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 _MOST_CACHED = 200_000
@@ -79,7 +79,7 @@ class Dictionaries:
         self.words: dict[int, str] = {0: ""}
         self.dimensions: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._own_hosts: dict[int, int] = {}
-        self._zones: dict[int, ZoneInfo] = {}
+        self._zones: dict[int, tzinfo] = {}
         self._days: dict[tuple[int, int], int] = {}
 
     def make_room(self) -> None:
@@ -158,8 +158,8 @@ class Dictionaries:
             zone = self.options.site_zones.get(handle, self.options.time_zone)
             connection.execute(_ADD_SITE, (handle, zone))
             found, zone = connection.execute(_FIND_SITE, (handle,)).fetchone()
+            self._zones[found] = zone_of(zone)
             self.sites[handle] = found
-            self._zones[found] = ZoneInfo(zone)
         return found
 
     def day(self, site: int, received_ms: int) -> int:
@@ -173,7 +173,7 @@ class Dictionaries:
         return found
 
 
-def day_at(zone: ZoneInfo, quarter: int) -> int:
+def day_at(zone: tzinfo, quarter: int) -> int:
     """Return the calendar day in *zone* of a quarter hour, both counted from 1970."""
     return datetime.fromtimestamp(quarter * QUARTER_MS / 1000, zone).toordinal() - _EPOCH
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from datetime import date
-from zoneinfo import ZoneInfo
 
 from clickmw.counting import CLICK_HORIZON_MS, SEARCH_WINDOW_MS
 from clickmw.rollups import TABLES
@@ -24,6 +23,7 @@ from clickmw.stores._sqlite_dictionaries import Dictionaries, day_at
 from clickmw.stores._sqlite_returns import CHANGE_DWELL, DWELT_PAGES, wrong_dwells
 from clickmw.stores._sqlite_totals import sum_again
 from clickmw.stores.base import QUARTER_MS, Rebuilt, StoreOptions, Tell
+from clickmw.zones import zone_of
 
 #: The tables whose rows stand on a day of their site.
 DATED = ("search", "click", "impression", "rating", "answer", "conversion")
@@ -116,7 +116,7 @@ def move_days(
 
 def _move_site(connection: sqlite3.Connection, site: int, zone: str, whole: int) -> None:
     connection.execute("UPDATE site SET time_zone = ? WHERE id = ?", (zone, site))
-    place = ZoneInfo(zone)
+    place = zone_of(zone)
     for table in DATED:
         connection.execute("CREATE TEMP TABLE moved (quarter INTEGER PRIMARY KEY, day INTEGER)")
         found = connection.execute(QUARTERS.format(table=table), (site, whole)).fetchall()

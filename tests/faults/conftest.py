@@ -187,9 +187,11 @@ def site(sites: Callable[..., Site], kind: str) -> Site:
 @pytest.fixture(autouse=True)
 def unworn_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test hear warnings that another one has heard within the minute."""
-    from clickmw import journal
+    from clickmw import journal, trial
 
     monkeypatch.setattr(journal, "_warned", {})
+    # The doctor's test click is waited for; here it often cannot arrive.
+    monkeypatch.setattr(trial, "WAIT_S", 1.0)
 
 
 def eventually(holds: Callable[[], Any], within_s: float = 30.0) -> bool:
@@ -486,7 +488,8 @@ def _settle(folder: Path) -> dict[str, Any]:
             journal.folder, lambda: open_store(f"sqlite:///{folder}/clicks.db", StoreOptions())
         )
         with closing(drain):
-            assert drain.run_once() is not None
+            # Who was killed may be at its end for a while on a busy machine, and hold the lock.
+            assert eventually(lambda: drain.run_once() is not None)
             ledger = read_health(store, journal, drain)
             assert difference(ledger) == 0, ledger
         assert store.check() == []

@@ -84,7 +84,7 @@ def test_f04_a_drain_goes_on_by_itself_when_there_is_room_again(
     assert eventually(lambda: site.health()["store"]["error"])
     ballast.unlink()
     assert eventually(lambda: site.health()["pending"] == 0)
-    assert site.health()["status"] == "ok"
+    assert eventually(lambda: site.health()["status"] == "ok")
 
 
 @pytest.fixture

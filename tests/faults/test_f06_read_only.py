@@ -58,7 +58,7 @@ def test_f06_a_database_mounted_read_only_lets_events_wait(
     remount(disk, "rw")
     assert eventually(lambda: site.health()["pending"] == 0, 60.0)
     assert site.has_all() or set(site.followed) <= set(site.stored())
-    assert site.health()["status"] == "ok"
+    assert eventually(lambda: site.health()["status"] == "ok")
 
 
 NOBODY = """

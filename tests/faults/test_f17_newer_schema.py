@@ -53,7 +53,7 @@ def test_f17_after_the_upgrade_all_is_taken_in(newer: Any, eventually: Any) -> N
     _say(newer, SCHEMA_VERSION, SCHEMA_VERSION)  # this clickmw is now as new as the database
     assert eventually(lambda: newer.health()["pending"] == 0, 60.0)
     assert newer.has_all()
-    assert newer.health()["status"] == "ok"
+    assert eventually(lambda: newer.health()["status"] == "ok")
 
 
 def test_f17_a_schema_that_this_one_cannot_read_is_a_sentence(newer: Any) -> None:

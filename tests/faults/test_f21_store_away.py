@@ -52,7 +52,7 @@ def test_f21_a_store_that_refuses_is_named_and_waited_for(
     assert (site.health()["status"], site.health()["dropped"]) == ("degraded", {})
     away(lambda: None)
     assert eventually(lambda: site.health()["pending"] == 0, 60.0)
-    assert site.health()["status"] == "ok"
+    assert eventually(lambda: site.health()["status"] == "ok")
     site.settle()
     assert set(site.followed) <= set(site.stored())
     assert set(site.stored().values()) == {1}

@@ -19,10 +19,10 @@ from clickmw.stores import sqlite as sqlite_module
 def test_f22_a_log_that_grows_is_named_and_shrinks_when_its_reader_ends(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_module, "LONG_LOG", 2_000_000)
+    monkeypatch.setattr(sqlite_module, "LONG_LOG", 600_000)
     pragmas = sqlite_module.PRAGMAS.replace("checkpoint = 4000", "checkpoint = 100")
     assert "limit = 67108864" in pragmas  # where a log ends that has shrunk: below what is named
-    pragmas = pragmas.replace("limit = 67108864", "limit = 200000")
+    pragmas = pragmas.replace("limit = 67108864", "limit = 100000")
     monkeypatch.setattr(sqlite_module, "PRAGMAS", pragmas)
     site.follow(5)
     site.close()
@@ -33,8 +33,8 @@ def test_f22_a_log_that_grows_is_named_and_shrinks_when_its_reader_ends(
     with closing(sqlite3.connect(site.database, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM clicks").fetchone()
-        while log.stat().st_size < 2_000_000:
-            for number in range(2000):
+        while log.stat().st_size < 600_000:
+            for number in range(300):
                 site.journal.write((Click(1_750_000_000_000, "default", f"/{number}"),))
             drain.run_once()
         assert site.health()["status"] == "degraded"
@@ -45,7 +45,7 @@ def test_f22_a_log_that_grows_is_named_and_shrinks_when_its_reader_ends(
         site.journal.write((Click(1_750_000_000_000, "default", f"/{number}"),))
         drain.run_once() if number % 100 == 0 else None
     drain.run_once()
-    assert log.stat().st_size < 2_000_000
+    assert log.stat().st_size < 600_000
     assert site.causes() == ""
     drain.close()
     assert site.settle()["dropped"] == {}

@@ -1,7 +1,7 @@
 """F-26: the machine has no time zone data.
 
 With the default zone everything works. A zone that cannot be found is a wrong setting and is named at the start, with the
-package to install.
+package to install; where the store's days are kept in such a zone, events wait.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
+
+import pytest
+
+from clickmw import zones
 
 SITE = """
 import importlib.abc, sys
@@ -64,3 +70,26 @@ def test_f26_a_zone_that_cannot_be_found_is_named_at_the_start(tmp_path: Path) -
     assert said.startswith("refused:")
     assert "America/New_York" in said
     assert "tzdata" in said
+
+
+def test_f26_days_of_a_zone_that_is_not_known_here_wait(
+    site: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    site.given["time_zone"] = "America/New_York"
+    site.restart()
+    site.follow(3)
+    site.door.worker.catch_up()
+    site.close()
+    site._start()
+
+    def unknown(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(zones, "ZoneInfo", unknown)
+    site.follow(3)
+    site.stands()
+    assert eventually(lambda: "does not know" in site.causes())
+    assert site.health()["dropped"] == {}
+    monkeypatch.undo()
+    assert eventually(lambda: site.health()["pending"] == 0, 60.0)
+    assert set(site.followed) <= set(site.stored())
