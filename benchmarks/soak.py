@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import http.client
 import json
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,10 +23,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.servers import Server, _await
-from benchmarks.traffic import AGENTS, DAY_MS
+from clickmw.clocks import DAY_MS
 from clickmw.drain import Drain
 from clickmw.events import Click
 from clickmw.health import difference, read_health
@@ -35,6 +36,10 @@ from clickmw.stores.base import StoreOptions
 WORKERS, VISITORS = 4, 4
 EVENTS_A_SECOND, CLICKS_A_PAGE = 200, 9
 PASSWORD = "a password for the soak"
+AGENT = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/138.0.0.0 Safari/537.36"
+)
 SITE = """
 from clickmw import ClickMW
 
@@ -63,7 +68,7 @@ class Soak:
     def ask(self, connection: http.client.HTTPConnection, path: str, **headers: str) -> Any:
         """Return an answer that has been read; one that is an error is noted."""
         try:
-            connection.request("GET", path, headers={"User-Agent": AGENTS[0], **headers})
+            connection.request("GET", path, headers={"User-Agent": AGENT, **headers})
             answer = connection.getresponse()
             answer.body = answer.read()  # type: ignore[attr-defined]
         except (OSError, http.client.HTTPException) as error:
@@ -84,7 +89,10 @@ class Soak:
     def visit(self, number: int) -> None:
         """Search and click at an even pace: a page and nine clicks are ten events."""
         pause = (1 + CLICKS_A_PAGE) * VISITORS / EVENTS_A_SECOND
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            self._visit_on(connection, number, pause)
+
+    def _visit_on(self, connection: http.client.HTTPConnection, number: int, pause: float) -> None:
         next_at, visit = time.monotonic(), 0
         while not self.stopped.is_set():
             visit += 1
@@ -100,11 +108,11 @@ class Soak:
     def read(self) -> None:
         """Read the report every five seconds."""
         login = base64.b64encode(f"owner:{PASSWORD}".encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        while not self.stopped.wait(5.0):
-            for page in ("overview.json", "", "queries", "live.json"):
-                path = f"/_clicks/report/{page}"
-                self.ask(connection, path, Authorization=f"Basic {login}")
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            while not self.stopped.wait(5.0):
+                for page in ("overview.json", "", "queries", "live.json"):
+                    path = f"/_clicks/report/{page}"
+                    self.ask(connection, path, Authorization=f"Basic {login}")
 
     def prune(self, folder: Path) -> None:
         """Write some old events, and prune them every minute."""
@@ -123,36 +131,45 @@ class Soak:
         journal.close()
 
 
+class Server(NamedTuple):
+    """A running gunicorn."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def workers(self) -> list[int]:
+        """Return the ids of its workers."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
+    def is_up(self) -> bool:
+        """Tell whether all workers are there and somebody answers."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return len(self.workers()) == WORKERS
+        return False
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
     """Run the site under gunicorn."""
     (folder / "soaked.py").write_text(SITE.format(folder=folder, password=PASSWORD))
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "soaked:application", "--log-level", "error"]
-    command += [
-        "--bind",
-        f"127.0.0.1:{port}",
-        "--workers",
-        str(WORKERS),
-        "--threads",
-        "4",
-        "--keep-alive",
-        "60",
-    ]
-    process = subprocess.Popen([*command, "--worker-class", "gthread"], cwd=folder)
+    command += ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--keep-alive", "60"]
+    command += ["--workers", str(WORKERS), "--threads", "4", "--timeout", "120"]
+    server = Server(subprocess.Popen(command, cwd=folder), port)
     try:
-        _await(port)
-        server = Server(process, port)
-        while len(server.workers()) < WORKERS:
-            time.sleep(0.05)
+        until = time.monotonic() + 60
+        while not server.is_up():
+            if time.monotonic() > until:
+                raise RuntimeError("gunicorn did not start")
+            time.sleep(0.1)
         yield server
     finally:
-        process.terminate()
-        process.wait(30)
+        server.process.terminate()
+        server.process.wait(60)
 
 
 def memory_mb(pid: int) -> float:

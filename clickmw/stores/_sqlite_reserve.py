@@ -10,6 +10,8 @@ from pathlib import Path
 RESERVE_BYTES = 2 * 1024 * 1024
 #: Smaller disks keep nothing back: it would be too much of them.
 LEAST_FREE = 64 * RESERVE_BYTES
+#: A smaller database has nothing to prune that would make much room.
+LEAST_DATABASE = 4 * RESERVE_BYTES
 
 
 def reserve_of(database: Path) -> Path:
@@ -18,10 +20,12 @@ def reserve_of(database: Path) -> Path:
 
 
 def keep(database: Path) -> None:
-    """Keep some room on the disk of *database*, where it has plenty."""
+    """Keep some room on the disk of *database*, where it has plenty and the database is not small."""
     path = reserve_of(database)
     with contextlib.suppress(OSError):
-        if path.exists() or free_bytes(database) < LEAST_FREE:
+        if path.exists() or database.stat().st_size < LEAST_DATABASE:
+            return
+        if free_bytes(database) < LEAST_FREE:
             return
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

@@ -80,6 +80,7 @@ class SQLiteStore(SQLStore):
         return self._on_a_full_disk(lambda: self._prune(before_ms, limit))
 
     def _prune(self, before_ms: int, limit: int) -> int:
+        reserve.keep(self.path)  # it may have grown since it was opened
         tight = reserve.is_tight(self.path)
         deleted = super().prune(before_ms, limit=min(limit, TIGHT_ROWS) if tight else limit)
         if tight:  # what the log has taken up is free again

@@ -89,7 +89,8 @@ def test_f04_a_drain_goes_on_by_itself_when_there_is_room_again(
 
 @pytest.fixture
 def small_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep something back on a small disk too."""
+    """Keep something back on a small disk too, for a small database."""
+    monkeypatch.setattr(reserve, "LEAST_DATABASE", 0)
     monkeypatch.setattr(reserve, "LEAST_FREE", 4 * 1024 * 1024)
 
 
@@ -137,12 +138,17 @@ def test_f04_the_room_is_kept_back_again_when_there_is_plenty(
     path = tmp_path / "clicks.db"
     with closing(SQLiteStore(path, StoreOptions())) as store:
         store.migrate()
+    assert not reserve.reserve_of(path).exists()  # it is too small
+    monkeypatch.setattr(reserve, "LEAST_DATABASE", 0)
+    with closing(SQLiteStore(path, StoreOptions())) as store:
+        store.migrate()
         assert reserve.reserve_of(path).stat().st_mode & 0o777 == 0o600
         assert not reserve.give_back(path)  # the disk is not full
         monkeypatch.setattr(reserve, "free_bytes", lambda database: 1000)
         assert reserve.give_back(path)
         assert not reserve.reserve_of(path).exists()
     monkeypatch.undo()
+    monkeypatch.setattr(reserve, "LEAST_DATABASE", 0)
     with closing(SQLiteStore(path, StoreOptions())) as store:
         store.migrate()
         assert reserve.reserve_of(path).exists()
