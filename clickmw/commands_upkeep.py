@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clickmw.console import Install, as_json, journal_alone, progress, show
-from clickmw.errors import ClickMWError
+from clickmw.console import PROBLEM, Install, as_json, journal_alone, progress, show
+from clickmw.errors import ClickMWError, StoreError
+from clickmw.middleware import store_of
 
 DAY_MS = 86_400_000
 PRUNE_ROWS = 500  #: of each kind in one transaction, so that the site's own writes hardly wait
@@ -183,4 +185,31 @@ def _date(moment: datetime | None) -> date | None:
     return moment.date() if moment else None
 
 
-UPKEEP = (prune, backup, rebuild, erase)
+@click.command()
+@click.option("--from", "source", required=True, help="The store that is copied, as sqlite:///….")
+@click.option("--to", "target", required=True, help="An empty store, as postgresql://….")
+@as_json
+@click.pass_obj
+def copy(install: Install, source: str, target: str, as_json: bool) -> None:
+    """Copy a whole store into an empty one of PostgreSQL, and check the copy; run it again to go on.
+
+    Example: clickmw --config clickmw.toml copy --from sqlite:///clicks.db --to postgresql://host/db
+    """
+    install.given["store"] = source
+    settings = install.settings()
+    new = store_of(replace(settings, store=install.checked_store(target)))
+    if settings.database and not settings.database.exists():
+        raise StoreError(f"there is no database at {settings.database}")
+    with journal_alone(settings):
+        with progress("copying") as tell:
+            rows = new.copy_from(store_of(settings), tell)
+        with progress("checking"):
+            broken = new.check()
+    text = f"{sum(rows.values()):,} rows of {len(rows)} tables copied, counted and checked"
+    lines = [text, *broken, f"the journal stays where it is: journal = {str(settings.journal)!r}"]
+    show({"rows": rows, "broken": broken, "journal": settings.journal}, "\n".join(lines), as_json)
+    if broken:
+        click.get_current_context().exit(PROBLEM)
+
+
+UPKEEP = (prune, backup, rebuild, erase, copy)

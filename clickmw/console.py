@@ -18,12 +18,12 @@ from typing import Any
 
 import click
 
-from clickmw.doctor import MADE_UP
 from clickmw.drain import OUTSIDE_BATCH, Drain
 from clickmw.errors import ClickMWError, SettingsError, StoreError
 from clickmw.middleware import Door, store_of
 from clickmw.routes import drain_of
 from clickmw.settings import Settings
+from clickmw.sharing import MADE_UP
 from clickmw.stores.base import Reader, Tell
 
 USAGE, UNREACHABLE, PROBLEM = 2, 3, 1
@@ -58,6 +58,10 @@ class Install:
         if "derived" not in settings.sources["secret"]:
             return settings
         return replace(settings, sources={**settings.sources, "secret": MADE_UP})
+
+    def checked_store(self, url: str) -> str:
+        """Return *url* when it can be the ``store`` setting; else it is refused as that one is."""
+        return Settings.load({"store": url, "secret": "-" * 32}, environ={}).store
 
     def door(self, *keys: Any) -> Door:
         """Return the install as a site has it, with *keys* in addition; its store must be there."""

@@ -113,6 +113,9 @@ class Discreet:
     def watermarks(self) -> dict[str, tuple[int, int]]:
         return self._reader.watermarks()
 
+    def disagreements(self) -> list[str]:
+        return self._reader.disagreements()
+
     def close(self) -> None:
         self._reader.close()
 

@@ -19,6 +19,7 @@ from clickmw.setting_up import (
     check_clock,
     check_drain,
     check_events,
+    check_hosts,
     check_journal,
     check_platform,
     check_space,
@@ -27,14 +28,13 @@ from clickmw.setting_up import (
     check_zones,
 )
 from clickmw.settings import SECRET_LENGTH, Settings
+from clickmw.sharing import MADE_UP
 from clickmw.stores.base import Store
 
 __all__ = ["Finding", "examine"]
 
 #: How long the doctor may read for damage.
 READ_S = 3.0
-#: The source of a secret that a command made up because it signs nothing.
-MADE_UP = "made up by this command"
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -121,6 +121,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     reader = store.reader()
     try:
         yield from check_zones(settings, reader)
+        yield from check_hosts(reader)
         yield from check_drain(settings, reader)
         yield from check_events(settings, reader)
         yield from check_tallies(reader)

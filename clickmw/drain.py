@@ -247,7 +247,12 @@ class Drain:
         store.forget_segment(path.stem)
 
     def _forget_removed(self, store: Store, marks: Iterable[str], present: set[str]) -> None:
-        """Drop watermarks that a crash left behind; other folders' live segments are far younger."""
+        """Drop watermarks that a crash left behind; other folders' live segments are far younger.
+
+        Those of other hosts may be of any age: a host may be away for months.
+        """
+        if store.shared:
+            return
         oldest_ms = self.clock.believed_ms() - LEFT_BEHIND_MS
         for segment in set(marks) - present:
             if int(segment.partition("-")[0]) < oldest_ms:
@@ -304,7 +309,7 @@ class Worker:
         self.drain = drain
         self.journal = journal
         self.each_hour = each_hour
-        self._hour = time.monotonic()
+        self._hour = float("-inf")  # the first hour begins with the first drain
         self.has_threads = _has_threads()
         self._pid = 0
         self._threads: list[threading.Thread] = []

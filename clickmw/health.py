@@ -31,6 +31,7 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
         reader = fresh_reader(store)
         try:
             ledger, marks = reader.ledger(), reader.watermarks()
+            error = next(iter(reader.disagreements()), None)
         finally:
             reader.close()
     except StoreError as unreadable:

@@ -23,6 +23,7 @@ from clickmw.rewrite import Answer, Body, Rewriting
 from clickmw.routes import Routes, drain_of
 from clickmw.scanner import MAX_POSITION
 from clickmw.settings import Settings
+from clickmw.sharing import agreed, host_of, share_of
 from clickmw.stores import open_store
 from clickmw.stores.base import Store, StoreOptions
 from clickmw.targets import Target
@@ -50,15 +51,17 @@ class Door:
             max_bytes=settings.journal_max_bytes,
             durable=settings.durability == "power",
         )
-        salts = Salts(settings.journal)
+        self.store = store_of(settings)
+        share = share_of(settings, self.store)
+        salts = Salts(settings.journal, share)
         self.recorder = Recorder(settings, self.journal, salts)
         self.signer = LinkSigner(settings.secret, settings.old_secrets)
         self.ad_signer = AdSigner(settings.secret, settings.old_secrets)
-        self.store = store_of(settings)
         drain = drain_of(
             settings, lambda: store_of(settings), batch=WORKER_BATCH, breath_s=BREATH_S
         )
-        self.worker = Worker(drain, self.journal, lambda: salts.forget(today=now_ms() // DAY_MS))
+        keep_salts = salts.keep if share else salts.forget
+        self.worker = Worker(drain, self.journal, lambda: keep_salts(today=now_ms() // DAY_MS))
         self.recorder.on_write = self.worker.on_write
         redirect = Redirect(settings, self.recorder, self.signer)
         beacon = Beacon(settings, self.recorder, self.signer)
@@ -376,6 +379,8 @@ def store_of(settings: Settings) -> Store:
         time_zone=settings.time_zone,
         site_zones=zones,
         durable=settings.durability == "power",
+        host=host_of(settings),
+        agreed=agreed(settings),
     )
     return open_store(settings.store, options)
 

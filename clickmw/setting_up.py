@@ -65,7 +65,11 @@ def look_around(
     try:
         chain += [*check_store(settings, None), *check_drain(settings, reader)]
         chain += check_events(settings, reader)
-        troubles += [*check_zones(settings, reader), *check_tallies(reader)]
+        troubles += [
+            *check_zones(settings, reader),
+            *check_hosts(reader),
+            *check_tallies(reader),
+        ]
     except StoreError as error:
         troubles += check_store(settings, str(error))
     finally:
@@ -376,6 +380,13 @@ def check_zones(settings: Settings, reader: Reader) -> Iterator[Finding]:
                 f"the days of {handle} are kept in {zone}, the setting says {wanted}",
                 "the old zone stays in force until you run: clickmw rebuild",
             )
+
+
+def check_hosts(reader: Reader) -> Iterator[Finding]:
+    """Look whether all hosts of the store have the same settings where they must."""
+    for difference in reader.disagreements():
+        remedy = "make the setting the same on every host: they write to one store"
+        yield Finding("hosts", "bad", difference, remedy)
 
 
 def check_tallies(reader: Reader) -> Iterator[Finding]:

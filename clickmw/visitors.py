@@ -6,13 +6,15 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from secrets import token_bytes, token_hex
 from typing import Any
+
+from clickmw.errors import ClickMWError
 
 _FORWARDED_LIMIT = 2_048  # characters of X-Forwarded-For; a longer one is made up
 _CACHED_LIMIT = 512  # characters of an agent that is remembered: strangers choose them
@@ -118,15 +120,22 @@ def _visitor_id(salt: bytes, site: str, address: str, agent: str) -> str:
     return blake2b(framed, digest_size=8, key=salt, person=b"clickmw.visitor").hexdigest()
 
 
+#: A day and a salt for it → the salt that all hosts of an install have for that day.
+Share = Callable[[int, bytes], bytes]
+
+
 class Salts:
     """The random salts of a folder: one for each UTC day, the same in all its processes.
+
+    With *share* they are the same on all hosts; while that fails, those of this folder.
 
     Days are whole days since 1970. A salt is a file of mode 0600, made by whoever needs it first
     and destroyed after two days. No locks: a process that forks at any moment stays sound.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, share: Share | None = None) -> None:
         self._folder = folder
+        self._share = share
         self._today = -1
         self._salts: dict[int, bytes | None] = {}
         self._alone: dict[int, tuple[float, bytes]] = {}  # day → when to try the folder again, salt
@@ -135,6 +144,12 @@ class Salts:
         """Return the salt of *day*; None when it is destroyed, never was, or lies after tomorrow."""
         salt = self._salts.get(day, _UNKNOWN) if today == self._today else _UNKNOWN
         return self._find(day, today) if salt == _UNKNOWN else salt
+
+    def keep(self, *, today: int) -> None:
+        """Have the salts of today and tomorrow before a visitor waits for them; destroy old ones."""
+        for day in (today, today + 1):
+            self.salt(day, today=today)
+        self.forget(today=today)
 
     def forget(self, *, today: int) -> None:
         """Destroy the salts that are more than two days old, here and in the folder."""
@@ -175,8 +190,15 @@ class Salts:
             if not make:
                 return None
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(path)
+        _create(path, self._agreed(day))
         return _read(path)
+
+    def _agreed(self, day: int) -> bytes:
+        salt = token_bytes(_SALT_BYTES)
+        if self._share is not None:
+            with contextlib.suppress(ClickMWError):  # the store is away: a salt of this host alone
+                salt = self._share(day, salt)
+        return salt
 
     def _own(self, day: int) -> bytes:
         """Return a salt of this process alone; the folder is tried again in a minute."""
@@ -192,28 +214,28 @@ def _read(path: Path) -> bytes:
     return salt
 
 
-def _create(path: Path) -> None:
-    """Bring *path* into being with a whole new salt, unless another process was first."""
+def _create(path: Path, salt: bytes) -> None:
+    """Bring *path* into being with *salt*, unless another process was first."""
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
-        _write(draft)
+        _write(draft, salt)
         os.link(draft, path)
     except FileExistsError:
         pass
     except OSError:
         # A file system without hard links; who reads before all is written tries again later.
         with contextlib.suppress(FileExistsError):
-            _write(path)
+            _write(path, salt)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _write(path: Path) -> None:
+def _write(path: Path, salt: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), 0o600)  # the umask may have taken too much
-        file.write(token_bytes(_SALT_BYTES))
+        file.write(salt)
         file.flush()
         os.fsync(file.fileno())
 

@@ -207,13 +207,12 @@ DECLARE
   name text;
   filled boolean;
 BEGIN
-  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' LOOP
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' AND tablename <> 'term' LOOP
     EXECUTE 'SELECT EXISTS (SELECT FROM {schema}.' || name || ')' INTO filled;
     IF filled THEN
       EXECUTE 'TRUNCATE {schema}.' || name || ' RESTART IDENTITY';
     END IF;
   END LOOP;
-  INSERT INTO {schema}.term (id, text) VALUES (0, '');
   INSERT INTO {schema}.meta (key, value) VALUES ('schema', '"""
     + str(SCHEMA_VERSION)
     + """');

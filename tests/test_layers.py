@@ -26,10 +26,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "rules",
         "counting discretion expectation journal metrics payloads rollups shares stores stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
     ),
-    ("services", "recorder drain keyring stores._*"),
+    ("services", "recorder drain keyring sharing stores._*"),
     (
         "events of a store",
-        "stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_reading stores._sqlite_drilldown_queries stores._sqlite_facts",
+        "stores._postgres_hosts stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_reading stores._sqlite_drilldown_queries stores._sqlite_facts",
     ),
     (
         "intake of a store",
@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "reader of a store",
-        "stores._postgres_schema stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
+        "stores._postgres_schema stores._sql_copy stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
     ),
     ("what stores share", "stores._sql_store"),
     ("evidence of the report", "episodes evidence"),

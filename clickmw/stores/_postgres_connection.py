@@ -35,6 +35,7 @@ CONNECT = {
     "application_name": "clickmw",
 }
 _INSERT = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES \(([^)]*)\)(.*)", re.DOTALL)
+_COMMA = re.compile(r",\s*")
 _COMMENT = re.compile(r"--[^\n]*\n")
 _ARRAYS = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
 #: A standby took over: the server that we know takes no writes any more.
@@ -184,7 +185,7 @@ class Connection:
     def _prepare_copy(self, cursor: RawCursor[Any], found: re.Match[str]) -> tuple[str, Any, str]:
         """Make the temporary table of an INSERT; return its name, its types and how it is emptied."""
         table, columns, values, rest = found.groups()
-        pairs = list(zip(translate(columns).sql.split(", "), values.split(", "), strict=True))
+        pairs = list(zip(_COMMA.split(translate(columns).sql), _COMMA.split(values), strict=True))
         bound = ", ".join(column for column, value in pairs if value.strip() == "?")
         chosen = ", ".join(column if value.strip() == "?" else value for column, value in pairs)
         name = "new_" + sha256(found[0].encode()).hexdigest()[:16]
@@ -215,6 +216,11 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         return self.raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+
+    def cancel(self) -> None:
+        """Ask the server, from another thread, to end what this connection waits for."""
+        with suppress(psycopg.Error):
+            self.raw.cancel_safe(timeout=5.0)
 
     def close(self) -> None:
         self.raw.close()

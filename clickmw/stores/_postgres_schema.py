@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from clickmw.errors import StoreError, StoreTooNew
+from clickmw.module_codes import MODULE_CODES
 from clickmw.rollups import TABLES
 from clickmw.stores import _sqlite_schema as schema
 from clickmw.stores import _sqlite_totals as totals
@@ -16,6 +17,32 @@ from clickmw.stores._postgres_dialect import FUNCTIONS, TEXT_KEYS
 
 #: One process at a time makes or changes the schema; by its name, so that others are not hindered.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('clickmw schema {schema}', 0))"
+HOSTS = """
+-- One row per UTC day: what makes visitors of that day. Masked; destroyed after two days.
+CREATE TABLE salt (day INTEGER PRIMARY KEY, salt BLOB NOT NULL);
+-- One row per host that drains: when it last said so, and its settings that all must share.
+CREATE TABLE host (name TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, settings TEXT NOT NULL);
+"""
+#: Words that are there from the beginning. The planner must not learn that there is only one, which
+#: autovacuum would leave so below fifty: it then joins each view's ten words row by row.
+WORDS = (
+    *MODULE_CODES,
+    *("result", "ad", "related", "source", "page", "template", "redirect", "beacon"),
+    *("signed", "session", "keyed", "anonymous", "desktop", "mobile", "tablet"),
+    *("search", "click", "impression", "rating", "answer", "conversion"),
+    *(
+        "robot",
+        "external",
+        "stale",
+        "trust",
+        "duplicate",
+        "repeat",
+        "typing",
+        "prefetch",
+        "repeated",
+    ),
+)
+ADD_WORD = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
 #: One row: the version of the schema, as text.
 FIND_VERSION = "SELECT value FROM meta WHERE key = 'schema'"
 
@@ -45,7 +72,7 @@ def migrate(connection: Connection) -> None:
 
 def is_current(connection: Connection) -> bool:
     """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
-    version = version_of(connection)
+    version = _whole(version_of(connection))
     if version > schema.SCHEMA_VERSION:
         raise StoreTooNew(
             f"the schema {connection.schema} was made by a later clickmw (version {version}, this "
@@ -55,9 +82,18 @@ def is_current(connection: Connection) -> bool:
     return version == schema.SCHEMA_VERSION
 
 
+def _whole(version: int) -> int:
+    if version < 0:
+        raise StoreError(
+            "a store is being copied into this one, and it takes no events until that is done. "
+            "Events wait in the journal. To go on with it, run the same clickmw copy again"
+        )
+    return version
+
+
 def refuse_other_version(connection: Connection) -> None:
     """Raise StoreError where a reader would not find what it knows."""
-    version = version_of(connection)
+    version = _whole(version_of(connection))
     if version != schema.SCHEMA_VERSION:
         newer = version > schema.SCHEMA_VERSION
         remedy = "Upgrade clickmw." if newer else "Run: clickmw drain --once"
@@ -79,6 +115,8 @@ def _make(connection: Connection) -> None:
         connection.plain(f"ALTER TABLE {table} DROP CONSTRAINT {table}_{'_'.join(columns)}_key")
         connection.plain(f"CREATE UNIQUE INDEX {table}_texts ON {table} ({digest})")
         connection.plain(f"CREATE INDEX {table}_by_text ON {table} USING hash ({columns[0]})")
+    connection.executemany(ADD_WORD, [(word,) for word in WORDS])
+    connection.execute("ANALYZE term")
     sql = "INSERT INTO meta (key, value) VALUES ('schema', ?)"
     connection.execute(sql, (str(schema.SCHEMA_VERSION),))
 
@@ -94,5 +132,6 @@ def _scripts() -> list[str]:
         schema.TABLES_V2 + schema._rollup_table("day_host", TABLES["day_host"]),
         schema.INDEXES_V2,
         schema.FACTS_V3 + totals.TABLES_V3,
+        HOSTS,
         schema.VIEWS + schema.WORDS_VIEWS + schema.DAILY_CLICKS,
     ]

@@ -29,6 +29,7 @@ from clickmw.stores.base import (
     Reader,
     Rebuilt,
     Record,
+    Store,
     StoredKey,
     StoreOptions,
     Tell,
@@ -87,6 +88,7 @@ class SQLStore:
     """
 
     kind = ""
+    shared = False
 
     def __init__(self, options: StoreOptions) -> None:
         self.options = options
@@ -235,6 +237,16 @@ class SQLStore:
     def check(self, tell: Tell = silent) -> list[str]:
         """Return a sentence for every invariant that does not hold, all of one moment."""
         raise NotImplementedError
+
+    def copy_from(self, source: Store, tell: Tell) -> dict[str, int]:
+        """Refuse: who wants a copy of a store in a file makes a backup or an export."""
+        raise StoreError(
+            f"nothing is copied into a store of kind {self.kind}; see export and import"
+        )
+
+    def keep_salt(self, day: int, salt: bytes) -> bytes:
+        """Return the salt of *day* that all hosts share; there is one host, and its folder has it."""
+        return salt
 
     def describe(self) -> dict[str, Any]:
         """Return ``{"kind", "ok", "error", "warning"}`` for health."""

@@ -54,6 +54,10 @@ class SQLiteReader(DrilldownReader):
         """Return the handles of all sites that have events, in order of the alphabet."""
         return [row[0] for row in self._rows("SELECT handle FROM site ORDER BY handle")]
 
+    def disagreements(self) -> list[str]:
+        """Return nothing: one host has one set of settings."""
+        return []
+
     def site_zones(self) -> dict[str, str]:
         """Return site → the time zone its days are kept in."""
         return dict(self._rows("SELECT handle, time_zone FROM site"))

@@ -42,7 +42,8 @@ class StoreOptions:
 
     ``site_zones`` names the time zone of each site; other sites have ``time_zone``. With
     ``durable`` every commit is on disk before it is reported. ``sites`` say whose clicks are
-    whose: their advertisers, by ad id or host.
+    whose: their advertisers, by ad id or host. ``host`` is what a store of several hosts calls this
+    one, and ``agreed`` its settings that all must share, as they may be shown.
     """
 
     dedupe_window_ms: int = 1_800_000
@@ -51,6 +52,8 @@ class StoreOptions:
     time_zone: str = "UTC"
     site_zones: Mapping[str, str] = field(default_factory=dict)
     durable: bool = False
+    host: str = ""
+    agreed: Mapping[str, str] = field(default_factory=dict)
 
 
 class Stored(NamedTuple):
@@ -550,13 +553,17 @@ class Reader(Protocol):
     def ledger(self) -> dict[str, int]: ...
     def watermarks(self) -> dict[str, tuple[int, int]]: ...
     def site_zones(self) -> dict[str, str]: ...
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each setting that must be the same on all hosts of the store and is not."""
+
     def close(self) -> None: ...
 
 
 class Store(Protocol):
-    """A place where events are kept. ``kind`` is its URL's scheme."""
+    """A place where events are kept. ``kind`` is its URL's scheme; ``shared``: several hosts may use it."""
 
     kind: str
+    shared: bool
 
     def migrate(self) -> None:
         """Bring the schema up to date; safe to call from many processes at once."""
@@ -631,6 +638,12 @@ class Store(Protocol):
 
     def check(self, tell: Tell = silent) -> list[str]:
         """Return a sentence for every invariant that does not hold: rollups = raw, raw = rules."""
+
+    def copy_from(self, source: Store, tell: Tell) -> dict[str, int]:
+        """Take over all rows of *source* into this empty store; return table → rows. Run again, it goes on."""
+
+    def keep_salt(self, day: int, salt: bytes) -> bytes:
+        """Return the salt of *day* that all hosts share: the one that is there, else *salt* from now on."""
 
     def describe(self) -> dict[str, Any]:
         """Return ``{"kind", "ok", "error", "warning"}`` for health; a warning is no trouble yet."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +18,13 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from clickmw.errors import SettingsError, StoreError
 from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores._sql_copy import copy_store
 from clickmw.stores._sql_store import SQLStore
 from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_export import export
-from clickmw.stores.base import Extract, StoreOptions, Tell, silent
+from clickmw.stores._sqlite_panels import SQLiteReader
+from clickmw.stores.base import Extract, Reader, Store, StoreOptions, Tell, silent
 
 if TYPE_CHECKING:
     from clickmw.stores._postgres_connection import Connection
@@ -30,7 +34,12 @@ EXAMPLE = "postgresql://user@host/database"
 #: How long a writer waits for the others, and how long one append may take.
 LOCK_WAIT_MS = 10_000
 APPEND_MS = 60_000
+#: How long a commit may wait for synchronous standbys.
+COMMIT_S = 20.0
 READ_MS = 60_000
+SALT_MS = 2_000
+#: How often a host that drains says that it is there.
+SAID_EVERY_S = 60.0
 
 WRITER = f"SET jit = off; SET lock_timeout = {LOCK_WAIT_MS}"
 # A report's plan depends on its values: on whether a site, a text … was asked for.
@@ -93,12 +102,46 @@ class PostgreSQLStore(SQLStore):
     """Events in the schema *schema* of the database at *url*. One thread at a time may write."""
 
     kind = "postgresql"
+    shared = True
 
     def __init__(self, url: str, schema: str, options: StoreOptions) -> None:
         super().__init__(options)
         self.url = url
         self.schema = schema
         self._generation = ""
+        self._durable = "on"
+        self._said_at = float("-inf")
+
+    def watermarks(self) -> dict[str, tuple[int, int]]:
+        """Return segment name → (bytes taken in, writer's running count there), of all hosts."""
+        self._say_settings()
+        return super().watermarks()
+
+    def reader(self) -> Reader:
+        """Open a read-only view; the caller closes it."""
+        return PostgreSQLReader(self._read_only())  # type: ignore[arg-type]
+
+    def keep_salt(self, day: int, salt: bytes) -> bytes:
+        """Return the salt of *day*: the one that another host has made, else *salt* from now on."""
+        # Not the writing connection: a visitor may wait for this.
+        with contextlib.closing(self._connect(f"SET statement_timeout = {SALT_MS}")) as connection:
+            from clickmw.stores._postgres_hosts import keep_salt
+            from clickmw.stores._postgres_schema import migrate
+
+            try:
+                migrate(connection)
+                return keep_salt(connection, day, salt)
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+
+    def _say_settings(self) -> None:
+        if self.options.host and time.monotonic() - self._said_at > SAID_EVERY_S:
+            with self._reading() as connection:
+                from clickmw.stores._postgres_hosts import say_settings
+
+                now_ms = time.time_ns() // 1_000_000
+                say_settings(connection, self.options.host, self.options.agreed, now_ms)
+            self._said_at = time.monotonic()
 
     def back_up(self, path: Path, tell: Tell) -> dict[str, int]:
         """Refuse: PostgreSQL has tools for that, which know its replicas and its log."""
@@ -106,6 +149,22 @@ class PostgreSQLStore(SQLStore):
             f"clickmw does not copy a PostgreSQL database. Run: pg_dump --schema={self.schema} "
             f"--format=custom --file={path} (or the base backups that you have)"
         )
+
+    def copy_from(self, source: Store, tell: Tell) -> dict[str, int]:
+        """Take over all rows of *source*, another SQL store, into this empty one; return table → rows."""
+        if not isinstance(source, SQLStore):
+            raise StoreError(f"a store of kind {source.kind} cannot be copied")
+        connection = self._connect(WRITER)
+        with contextlib.closing(connection), contextlib.closing(source._read_only()) as read:
+            from clickmw.stores._postgres_schema import migrate, version_of
+
+            try:
+                if version_of(connection) >= 0:
+                    migrate(connection)
+                read.execute("BEGIN")  # all of one moment
+                return copy_store(read, connection, tell)
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
 
     def check(self, tell: Tell = silent) -> list[str]:
         """Return a sentence for every invariant that does not hold; nobody waits for it."""
@@ -178,9 +237,9 @@ class PostgreSQLStore(SQLStore):
                     self._tell_others(connection)
 
     def _read_only(self) -> Connection:
+        connection = self._connect(READER)
         from clickmw.stores._postgres_schema import refuse_other_version
 
-        connection = self._connect(READER)
         try:
             refuse_other_version(connection)
         except sqlite3.Error as error:
@@ -206,10 +265,17 @@ class PostgreSQLStore(SQLStore):
             self._generation = generation
 
     def _commit(self, connection: Connection) -> None:
+        # A commit waits for its standbys as long as it takes, whatever the time-outs of statements say.
+        impatience = threading.Timer(COMMIT_S, connection.cancel)
+        impatience.daemon = True
+        impatience.start()
         warned = connection.warned
-        connection.execute("COMMIT")
+        try:
+            connection.execute("COMMIT")
+        finally:
+            impatience.cancel()
         if connection.warned > warned:
-            # It waited for a standby as long as a statement may take. The caller repeats it.
+            # Cancelled, it is done on the server itself and maybe nowhere else. The caller repeats it.
             raise StoreError(
                 f"{masked(self.url)} has not confirmed a commit: is a synchronous standby away? "
                 "Events wait in the journal."
@@ -235,6 +301,20 @@ class PostgreSQLStore(SQLStore):
             f"the database {masked(self.url)} cannot be used: {said}. The site works; events wait "
             "in the journal as long as that has room. Run: clickmw doctor"
         )
+
+
+class PostgreSQLReader(SQLiteReader):
+    """A read-only view of the store; answers are a snapshot of the moment each is asked."""
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each setting that is not the same on all hosts."""
+        from clickmw.stores._postgres_hosts import find_disagreements
+
+        connection: Any = self._connection
+        try:
+            return list(find_disagreements(connection, time.time_ns() // 1_000_000))
+        except sqlite3.Error as error:
+            raise StoreError(f"the database cannot be read: {error}") from error
 
 
 def _as_sqlite(connection: Connection) -> Any:
