@@ -25,6 +25,7 @@ MODULES = {
     "faults": ("F7", "F8", "F9", "F10"),
     "store": ("F11", "F12"),
     "panels": ("F13", "F14", "F15"),
+    "postgresql": ("D",),
     "rewriting": ("R",),
     "snippet_sizes": ("S",),
 }
