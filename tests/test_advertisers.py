@@ -17,7 +17,10 @@ from clickmw.middleware import store_of
 from clickmw.settings import Settings
 from clickmw.sites import Advertiser, Network, Site
 from clickmw.stores._sqlite_dictionaries import advertiser_number
-from clickmw.stores.base import AdvertiserRow, StoreOptions
+from clickmw.stores.base import AdvertiserRow
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
 
 NOW = 1_750_000_000_000
 DAY_MS = 86_400_000
@@ -199,19 +202,20 @@ def test_a_click_that_does_not_count_after_all_leaves_its_advertiser(
 
 
 def test_whose_clicks_they_are_follows_the_settings_of_today(
-    store: Any, feed_of: Callable[..., Any]
+    store: Any, same_store: Callable[..., Any], feed_of: Callable[..., Any]
 ) -> None:
     feed_of(store)(click("https://alpha.example/"), click("https://gamma.example/"))
     gamma = Advertiser(id=9, name="Gamma", slug="gamma", hosts=("gamma.example",))
-    options = StoreOptions(sites=(Site(handle="default", advertisers=(gamma,)),))
-    with closing(type(store)(store.path, options)) as later:
+    sites = (Site(handle="default", advertisers=(gamma,)),)
+    with closing(same_store(store, sites=sites)) as later:
         later.migrate()
         assert names(later) == [("Gamma", 1), ("alpha.example", 1)]
-    with closing(type(store)(store.path, StoreOptions())) as unknowing:
+    with closing(same_store(store)) as unknowing:
         unknowing.migrate()
         assert names(unknowing) == [("Gamma", 1), ("alpha.example", 1)]
 
 
+@pytest.mark.only_sqlite
 def test_advertisers_that_stay_the_same_are_not_written_again(store: Any) -> None:
     store.migrate()
     with closing(store.reader()) as reader:

@@ -39,6 +39,9 @@ from clickmw.stores.base import (
     Stored,
 )
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 SECOND = 1_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE

@@ -12,6 +12,9 @@ import pytest
 from clickmw.events import Click, Event, Impression, Search, Seen, Shown, View, new_query_id
 from clickmw.stores.base import Explained, Filter
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 NOW = 1_750_000_000_000
 DAY_MS = 86_400_000
 ALL_DAYS = {"first_day": date(2025, 6, 1), "last_day": date(2025, 6, 30)}

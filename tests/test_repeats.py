@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import permutations
@@ -154,7 +153,7 @@ def test_check_notices_a_repeat_of_nothing(
 ) -> None:
     with closing(new_store()) as store:
         feed_of(store)(CLICK, later(CLICK, 1))
-        with closing(sqlite3.connect(store.path)) as connection, connection:
+        with store._transaction(False) as connection:
             connection.execute(
                 "UPDATE click SET drop_reason = (SELECT id FROM term WHERE text = 'repeated')"
             )
@@ -201,7 +200,7 @@ def history(seed: int) -> list[Stored]:
 
 ALL = """
 SELECT event_id, drop_reason, '' FROM clicks UNION ALL
-SELECT lower(hex(query_id)), drop_reason, first_query_id FROM searches UNION ALL
+SELECT query_id, drop_reason, first_query_id FROM searches UNION ALL
 SELECT event_id, drop_reason, position FROM impressions UNION ALL
 SELECT event_id, drop_reason, '' FROM conversions ORDER BY 1, 3
 """
@@ -317,7 +316,7 @@ def test_check_notices_another(
 ) -> None:
     with closing(new_store()) as store:
         feed_of(store)(SEARCH._replace(visitor=""), TOLD["clicks"], TOLD["answers"])
-        with closing(sqlite3.connect(store.path)) as connection, connection:
-            connection.execute("INSERT OR IGNORE INTO term (text) VALUES ('session')")
+        with store._transaction(False) as connection:
+            connection.execute("INSERT INTO term (text) VALUES ('session') ON CONFLICT DO NOTHING")
             connection.execute(sql)
         assert store.check() != []

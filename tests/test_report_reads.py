@@ -41,6 +41,9 @@ from clickmw.stores.base import (
 )
 from clickmw.stores.sqlite import SQLiteStore
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 DAY_MS = 86_400_000
 MINUTE = 60_000
 START_MS = int(datetime(2025, 6, 1, tzinfo=UTC).timestamp() * 1000)
@@ -197,16 +200,21 @@ def reader(filled: SQLiteStore) -> Iterator[Reader]:
 # -- the second computation ----------------------------------------------------------------------
 
 
+def _rows(store: Any, view: str) -> Iterator[Row]:
+    with closing(store._read_only()) as connection:
+        cursor = connection.execute(f"SELECT * FROM {view}")
+        names = [column for column, *_ in cursor.description]
+        yield from (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+
 class Truth:
     """The public views, filtered in Python one row at a time."""
 
-    def __init__(self, path: Any) -> None:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.row_factory = sqlite3.Row
-            self.views = {
-                view: [dict(row) for row in connection.execute(f"SELECT * FROM {view}")]
-                for view in ("searches", "clicks", "impressions", "feedback")
-            }
+    def __init__(self, store: Any) -> None:
+        self.views = {
+            view: list(_rows(store, view))
+            for view in ("searches", "clicks", "impressions", "feedback")
+        }
         self._mark_clicked()
 
     def _mark_clicked(self) -> None:
@@ -307,7 +315,7 @@ def is_plain(asked: Filter) -> bool:
 
 @pytest.fixture(scope="module")
 def truth(filled: SQLiteStore) -> Truth:
-    return Truth(filled.path)
+    return Truth(filled)
 
 
 @pytest.fixture(params=FILTERS.values(), ids=FILTERS.keys())
@@ -780,11 +788,13 @@ def test_the_statements_of_the_report_are_found() -> None:
     assert subjects["drilldown_queries"] > 5
 
 
+@pytest.mark.only_sqlite
 @pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in TAILS])
 def test_no_statement_of_the_report_reads_a_whole_raw_table(filled: SQLiteStore, name: str) -> None:
     assert scans(filled.path, STATEMENTS[name]) == []
 
 
+@pytest.mark.only_sqlite
 @pytest.mark.parametrize("name", TAILS)
 def test_the_live_tail_stops_after_the_last_rows(filled: SQLiteStore, name: str) -> None:
     plan = plan_of(filled.path, STATEMENTS[name])
@@ -796,6 +806,7 @@ def test_the_live_tail_has_a_statement_for_each_raw_table() -> None:
     assert len({STATEMENTS[name] for name in TAILS}) == len(_sqlite_queries.LIVE) == 6
 
 
+@pytest.mark.only_sqlite
 @pytest.mark.parametrize("name", PANELS)
 def test_a_panel_runs_no_other_statements_than_those(reader: Any, name: str) -> None:
     """What stands in no constant would not be looked at above; these read dictionaries or one line."""
@@ -827,6 +838,7 @@ def _words(sql: str) -> str:
     return re.sub(r"\s+", " ", re.sub(bound, "#", sql)).strip()
 
 
+@pytest.mark.only_sqlite
 def test_a_scan_would_be_found(filled: SQLiteStore) -> None:
     assert scans(filled.path, "SELECT count(*) FROM click") != []
     assert scans(filled.path, "SELECT count(*) FROM search AS made WHERE made.clicked") != []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -368,7 +367,7 @@ def test_check_notices_a_time_that_nobody_said(
 ) -> None:
     with closing(new_store()) as store:
         feed_of(store)(SEARCH, CLICK, BACK)
-        with closing(sqlite3.connect(store.path)) as connection, connection:
+        with store._transaction(False) as connection:
             connection.execute("UPDATE click SET dwell_s = 7")
         assert store.check() == ["1 clicks are wrong about the return of their visitor"]
 

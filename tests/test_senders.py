@@ -15,6 +15,9 @@ from clickmw.events import Click, Conversion, Event, Impression, Search, Shown, 
 from clickmw.sites import Site
 from clickmw.stores.base import Filter
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY_MS = 24 * HOUR
@@ -419,12 +422,12 @@ def test_a_docid_whose_url_nobody_knows_stands_for_itself(feed_with_docids: Any)
 
 
 def test_urls_that_were_known_before_are_found_too(
-    new_store: Callable[..., Any], feed_of: Callable[..., Any]
+    new_store: Callable[..., Any], same_store: Callable[..., Any], feed_of: Callable[..., Any]
 ) -> None:
     with closing(new_store()) as before:
         feed_of(before)(OUR_PAGE)
         assert rows(feed_of(before), "SELECT count(*) FROM url_digest") == [(0,)]
-        after = type(before)(before.path, before.options.__class__(sites=WITH_DOCIDS))
+        after = same_store(before, sites=WITH_DOCIDS)
         with closing(after):
             feed = feed_of(after, "1750000000001-00000000aa")
             feed(BY_DOCID)
@@ -433,12 +436,12 @@ def test_urls_that_were_known_before_are_found_too(
 
 
 def test_a_writer_that_knows_no_docids_keeps_them_once_they_are_kept(
-    new_store: Callable[..., Any], feed_of: Callable[..., Any]
+    new_store: Callable[..., Any], same_store: Callable[..., Any], feed_of: Callable[..., Any]
 ) -> None:
     with closing(new_store()) as first:
         feed = feed_of(first)
         feed(CLICK)
-        with closing(type(first)(first.path, type(first.options)(sites=WITH_DOCIDS))) as second:
+        with closing(same_store(first, sites=WITH_DOCIDS)) as second:
             second.migrate()
         feed(OUR_PAGE._replace(impressions=(Shown("https://new.example/", 1, "BWEB"),)))
         feed(BY_DOCID._replace(doc_id=md5(b"https://new.example/").hexdigest()))
@@ -509,7 +512,7 @@ DAMAGE = {
     "a-click-that-lost-its-search": "UPDATE click SET query_id = NULL WHERE told",
     "a-click-that-forgot-who-told-it": "UPDATE click SET told = 0, query_id = NULL",
     "a-search-that-forgot-who-told-it": "UPDATE search SET told = 0",
-    "somebody-elses-click": "UPDATE click SET visitor = x'cc' WHERE NOT told",
+    "somebody-elses-click": "UPDATE click SET visitor = event_id WHERE NOT told",
     "another-result": "UPDATE click SET result = result + 1 WHERE by_digest",
     "another-ad": "UPDATE day_host SET ad = ad + 1000",
     "a-host-without-a-number": "DELETE FROM own_advertiser",
@@ -521,8 +524,6 @@ DAMAGE = {
 def test_check_notices(
     sql: str, new_store: Callable[..., Any], feed_of: Callable[..., Any]
 ) -> None:
-    import sqlite3
-
     order = Conversion(NOW, "default", "A-17", dedupe_key=KEY)
     with closing(new_store(sites=WITH_DOCIDS)) as store:
         page = OUR_PAGE._replace(query_id=new_query_id(NOW + 1))
@@ -533,7 +534,7 @@ def test_check_notices(
             CLICK._replace(kind="ad", ad_id="ad-1"),
         )  # fmt: skip
         assert store.check() == []
-        with closing(sqlite3.connect(store.path)) as connection, connection:
+        with store._transaction(False) as connection:
             connection.execute(sql)
         assert store.check() != []
 
