@@ -127,7 +127,7 @@ class SQLiteStore(SQLStore):
         return found
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error"}`` for health, and ``warning`` if there is one."""
+        """Return ``{"kind", "ok", "error", "warning"}`` for health."""
         try:
             with contextlib.closing(self._read_only()) as connection:
                 later = too_new(connection)
@@ -135,8 +135,7 @@ class SQLiteStore(SQLStore):
         except StoreError as trouble:
             error = str(trouble)
         said = {"kind": self.kind, "ok": error is None, "error": error}
-        warning = self._long_log()
-        return said | ({"warning": warning} if warning else {})
+        return {**said, "warning": self._long_log()}
 
     def _long_log(self) -> str | None:
         size = _size_of(self._log)
