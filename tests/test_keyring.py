@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hmac
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clickmw import keyring
-from clickmw.keyring import Holder, KeyRing, shown_key
+from clickmw.keyring import Holder, KeyRing, make_key, shown_key
 from clickmw.settings import Settings
+from clickmw.stores import open_store
+from clickmw.stores.base import StoreOptions
 
 SETTINGS: dict[str, Any] = {
     "secret": "s" * 32,
@@ -105,3 +108,19 @@ def test_keys_are_never_shown() -> None:
     settings = Settings.load(SETTINGS, environ={})
     shown = repr(settings) + repr(settings.keys) + repr(settings.sites)
     assert not [word for word in ("all-admin", "a-read", "b-ingest") if word in shown]
+
+
+def test_a_key_of_a_stored_form_that_nobody_has_opens_nothing(tmp_path: Path) -> None:
+    settings = Settings.load(
+        {"secret": "s" * 32, "store": f"sqlite:///{tmp_path / 'clicks.db'}"}, environ={}
+    )
+    store = open_store(settings.store, StoreOptions())
+    store.migrate()
+    text, kept = make_key(settings, "read", None, "one")
+    store.add_key(kept)
+    store.close()
+    ring = KeyRing(settings)
+    assert ring.find(text) == Holder("read", None)
+    assert ring.find(text[:-1] + ("A" if text[-1] != "A" else "B")) is None
+    assert ring.find(text.replace(kept.id, "0" * 8)) is None
+    assert ring.find("") is None

@@ -408,3 +408,24 @@ def test_notes_of_used_logins_are_removed_when_they_are_old(door: Build, tmp_pat
 
 def test_an_origin_without_a_host_is_another_site() -> None:
     assert not is_same_origin({"HTTP_ORIGIN": "null", "HTTP_HOST": ""})
+
+
+def test_half_a_character_is_a_wrong_password_like_any_other(door: Build) -> None:
+    access = door(admin_password=PASSWORD).access
+    assert not access.check_password("\ud800")
+    assert not access.check_password(PASSWORD + "\udfff")
+    assert access.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//[", "[]://["])
+def test_an_origin_that_cannot_be_read_is_another_site(origin: str) -> None:
+    assert is_same_origin({"HTTP_ORIGIN": origin, "HTTP_HOST": "www.example.org"}) is False
+
+
+@pytest.mark.parametrize(
+    "token", ["", "\ud800", "ü", "x" * 10_000, ".", "..", "\ud800.a.b"], ids=ascii
+)
+def test_what_cannot_be_a_login_link_is_none(token: str, door: Build) -> None:
+    access = door().access
+    assert access.use_link(token) is False
+    assert access.session({"HTTP_COOKIE": f"{COOKIE}={token}"}) is None

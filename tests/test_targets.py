@@ -132,6 +132,9 @@ def test_a_target_on_the_own_host_is_an_absolute_path(href: str, expected: str) 
         ("https://?a", "host"),
         ("//", "host"),
         ("https://[::1", "host"),
+        ("https://[1:2:3]/", "host"),
+        ("https://" + "\u00df" * 20 + "a" * 40 + ".example/", "host"),
+        ("https://a\u1806b.example/", "host"),
         ("https://a b.example/", "host"),
         ("https://a%2eexample.com/", "host"),
         ("https://a..example/", "host"),
@@ -455,3 +458,46 @@ def test_ordinary_links_come_out_as_a_browser_writes_them() -> None:
     answers = browser_answers(hrefs, f"https://{HOST}/docs/search")
     written = [one and one[2].removeprefix(f"https://{HOST}") for one in answers]
     assert [location(href) for href in hrefs] == written
+
+
+def test_a_location_has_at_most_2048_characters() -> None:
+    start = "https://other.example/"
+    assert location(start + "a" * (2048 - len(start))) == start + "a" * (2048 - len(start))
+    assert follow(start + "a" * (2049 - len(start))) == "length"
+    assert problem(start + "a" * (2048 - len(start))) is None
+    assert problem(start + "a" * (2049 - len(start))) == "length"
+    assert follow("/" + "a" * 2047) == Target("/" + "a" * 2047, True)
+    assert follow("/" + "a" * 2048) == "length"
+
+
+def test_the_last_port_and_the_longest_label_are_signed() -> None:
+    assert location("https://other.example:65535/") == "https://other.example:65535/"
+    assert follow("https://other.example:65536/") == "port"
+    for plain in range(40, 70):
+        label = "ü" + "a" * plain
+        encoded = "xn--" + label.encode("punycode").decode()
+        expected = f"https://{encoded}.example/" if len(encoded) <= 63 else "host"
+        found = follow(f"https://{label}.example/")
+        assert (found.location if isinstance(found, Target) else found) == expected
+    assert location("https://データー.example/") == "https://xn--5ckp3nb.example/"
+    assert follow("https://ü_a.example/") == "host"
+
+
+def test_target_hosts_bound_links_of_every_spelling() -> None:
+    known = frozenset({"good.example"})
+    for href in (
+        "https://Other.example/",
+        "//other.example/a",
+        "https://other.example:81/",
+        "https://ü.example/",
+    ):
+        assert follow(href, target_hosts=known) == "host"
+        assert isinstance(follow(href), Target)
+    assert location("https://GOOD.example/", target_hosts=known) == "https://good.example/"
+
+
+def test_a_host_that_reads_both_ways_is_not_signed() -> None:
+    assert location("https://אב.example/") == "https://xn--4dbc.example/"
+    assert follow("https://1a.אב.example/") == "host"
+    assert follow("https://אב.1example/") == "host"
+    assert location("https://1a.example/") == "https://1a.example/"

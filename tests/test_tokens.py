@@ -311,7 +311,7 @@ def test_a_link_of_ours_is_found_in_an_address(form: str, signer: LinkSigner) ->
 @pytest.mark.parametrize(
     "url",
     ["", "/_clicks/r/", "/_clicks/r", "/other/{}", "{}", "/_clicks/r/{}x", "/_clicks/r/x{}",
-     "/_clicks/r/?u={}", "/_clicks/r/x?t={}", "/_clicks/r/?t=x{}"],
+     "/_clicks/r/?u={}", "/_clicks/r/?tx{}", "/_clicks/r/x?t={}", "/_clicks/r/?t=x{}"],
 )  # fmt: skip
 def test_what_is_no_link_of_ours_is_not_found(url: str, signer: LinkSigner, token: str) -> None:
     assert signer.find_link(url.format(token), "/_clicks/r/") is None
