@@ -271,7 +271,7 @@ def mcp(install: Install) -> None:
         say("an agent's program runs this and speaks first; Ctrl+C ends")
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     try:
-        with until_interrupted(), redirect_stdout(sys.stderr):
+        with until_interrupted(""), redirect_stdout(sys.stderr):
             server.converse(key.key, source, sink, door.worker.drain.let_others)
     finally:
         door.worker.close()

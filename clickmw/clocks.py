@@ -89,5 +89,6 @@ class Clock:
         text = json.dumps({"known_ms": known_ms, "doubted": doubted})
         draft = self.path.with_name(f".{NAME}.{os.getpid()}")
         with contextlib.suppress(OSError):  # on a full disk the next hour tries again
-            draft.write_text(text)
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
             draft.replace(self.path)

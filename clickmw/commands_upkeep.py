@@ -191,7 +191,9 @@ def _date(moment: datetime | None) -> date | None:
 @as_json
 @click.pass_obj
 def copy(install: Install, source: str, target: str, as_json: bool) -> None:
-    """Copy a whole store into an empty one of PostgreSQL, and check the copy; run it again to go on.
+    """Copy a whole store into an empty one of PostgreSQL.
+
+    The copy is checked. When it was interrupted, run it again to go on.
 
     Example: clickmw --config clickmw.toml copy --from sqlite:///clicks.db --to postgresql://host/db
     """

@@ -12,12 +12,16 @@ import click
 
 @contextmanager
 def until_interrupted(said: str = "stopped") -> Iterator[None]:
-    """Let Ctrl+C end the block in peace, and SIGTERM likewise: whoever starts services sends that."""
+    """Let Ctrl+C end the block in peace, and SIGTERM likewise: whoever starts services sends that.
+
+    *said* is what people are told then; nothing when it is empty.
+    """
     with _terminated_like_interrupted():
         try:
             yield
         except KeyboardInterrupt:
-            click.echo(said, err=True)
+            if said:
+                click.echo(said, err=True)
 
 
 @contextmanager

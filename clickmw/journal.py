@@ -218,7 +218,13 @@ class Journal:
             f"the journal {self.folder} cannot be written: {why}. The site works; events are "
             "counted as dropped"
         )
-        warn_once_a_minute(reason, "clickmw: %s. Run: clickmw doctor", self.trouble)
+        warn_once_a_minute(
+            reason,
+            "clickmw: the journal %s cannot be written: %s. The site works; events are counted as "
+            "dropped. Run: clickmw doctor",
+            self.folder,
+            why,
+        )
         return False
 
     def _is_full(self, length: int) -> bool:

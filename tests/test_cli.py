@@ -227,6 +227,8 @@ def started(tmp_path: Path, *words: str, waitress: bool = True) -> subprocess.Po
     more = {} if waitress else {"PYTHONPATH": str(hidden)}
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "clickmw", *words],
+        # Whoever runs the tests in the background has Ctrl+C ignored, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -20,7 +20,7 @@ ELSEWHERE = {"tools.py"}
 def written(node: ast.expr, names: dict[str, str]) -> str:
     """Return the text that *node* makes, with … for what changes."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return re.sub("%[sr]", "…", node.value)
+        return re.sub(r"%[.\d]*[sr]", "…", node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(written(part, names) for part in node.values)
     if isinstance(node, ast.FormattedValue):

@@ -181,5 +181,5 @@ def test_rotating_on_and_on_keeps_as_many_secrets_as_are_allowed(config: Path) -
 @pytest.mark.parametrize("name", ["create", "list", "revoke", "rotate"])
 def test_the_help_of_every_command_of_keys_shows_an_example(name: str) -> None:
     done = CliRunner().invoke(main, ["keys", name, "--help"])
-    assert "Example: clickmw" in done.output
+    assert "Example:\n    clickmw" in done.output
     assert "--json" in done.output

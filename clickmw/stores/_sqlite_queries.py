@@ -152,14 +152,16 @@ def now_and_before(count: str) -> str:
 """
 
 
+_BY_GROWTH = "ORDER BY 1.0 * (now - before) * (now - before) / (now + before) DESC, now DESC, key"
+
+
 def ranking_of_growth(grown: str) -> str:
     """Return SQL that ranks the rows of *grown* (key, now, before) by their growth.
 
     Ranked by the square of (now - before) / √(now + before).
     """
     return f"""
-SELECT key, now, before FROM ({grown}) WHERE now >= :least AND now > before
- ORDER BY 1.0 * (now - before) * (now - before) / (now + before) DESC, now DESC, key LIMIT :limit
+SELECT key, now, before FROM ({grown}) WHERE now >= :least AND now > before {_BY_GROWTH} LIMIT :limit
 """
 
 
@@ -398,6 +400,7 @@ def trends_of_queries(ranked: str) -> str:
     return f"""
 -- One row per query: its searches now and before, largest growth first.
 SELECT query.text, NULL, now, before FROM ({ranked}) JOIN query ON query.id = key
+ {_BY_GROWTH}
 """
 
 
@@ -407,6 +410,7 @@ def trends_of_results(ranked: str) -> str:
 -- One row per result: its clicks now and before, largest growth first.
 SELECT iif(result.url = '', result.doc_id, result.url), result.title, now, before
   FROM ({ranked}) JOIN result ON result.id = key
+ {_BY_GROWTH}
 """
 
 

@@ -452,7 +452,7 @@ def is_current(connection: sqlite3.Connection) -> bool:
     """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
     later = too_new(connection)
     if later:
-        raise StoreTooNew(later)
+        raise later
     return _version(connection) == SCHEMA_VERSION
 
 
@@ -461,12 +461,12 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def too_new(connection: sqlite3.Connection) -> str | None:
-    """Return in a sentence that a later clickmw has written the database; None when none has."""
+def too_new(connection: sqlite3.Connection) -> StoreTooNew | None:
+    """Return what is said when a later clickmw has written the database; None when none has."""
     version = _version(connection)
     if version <= SCHEMA_VERSION:
         return None
-    return (
+    return StoreTooNew(
         f"the database was written by a later clickmw (schema {version}, this one knows "
         f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
     )

@@ -131,7 +131,7 @@ class SQLiteStore(SQLStore):
         try:
             with contextlib.closing(self._read_only()) as connection:
                 later = too_new(connection)
-            error = damage.known(self.path) or later
+            error = damage.known(self.path) or (str(later) if later else None)
         except StoreError as trouble:
             error = str(trouble)
         said = {"kind": self.kind, "ok": error is None, "error": error}
