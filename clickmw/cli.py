@@ -219,13 +219,17 @@ def report(
     click.echo(json.dumps(facts, indent=2, default=str)) if as_json else print_report(facts)
 
 
+#: Field of the report's address → the option that fills it.
+_OPTIONS = {"from": "--days", "q": "--query"} | {
+    name: f"--{name}"
+    for name in ("site", "module", "device", "language", "profile", "source", "trust")
+}
+
+
 def _of_option(sentence: str) -> str:
     """Return a *sentence* about a field of the report's address as one about the option that filled it."""
     name, blank, rest = sentence.partition(" ")
-    options = {"from": "--days", "q": "--query"}
-    options |= {word: f"--{word}" for word in ("device", "trust", "module", "site")}
-    options |= {word: f"--{word}" for word in ("language", "profile", "source")}
-    return options.get(name, name) + blank + rest
+    return _OPTIONS.get(name, name) + blank + rest
 
 
 @main.command()

@@ -111,6 +111,7 @@ def running(
     """
     with closing(_listen_anywhere(host, port) if other else listen(host, port)) as listening:
         server = _server(application, listening)
+        server.daemon_threads = False  # what the last answer writes is written before we go on
         thread = threading.Thread(target=server.serve_forever, name="clickmw-server", daemon=True)
         thread.start()
         try:
@@ -147,7 +148,13 @@ def _server(application: Application, listening: socket.socket) -> Any:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
+        #: Browsers open connections before they need them: who ends us does not wait for those.
+        timeout = 2.0
+
         def log_request(self, *_args: object) -> None: ...
+
+        def log_error(self, *_args: object) -> None:
+            """Say nothing of what a client did; failures of the application go another way."""
 
     host, port = listening.getsockname()[:2]
     more: dict[str, Any] = {"threaded": True, "request_handler": Quiet}

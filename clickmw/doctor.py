@@ -131,9 +131,8 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 def _damage(store: Store) -> Iterator[Finding]:
     """Read the store's file through, as far as a person waits for that."""
-    find = getattr(store, "find_damage", None)  # a server looks after its own files
     with suppress(StoreError):  # it says so itself
-        if find is not None and find(READ_S) is None:
+        if store.find_damage(READ_S) is None:
             text = f"its file was not read to the end within {READ_S:g} seconds"
             yield Finding("store", "note", text, "to look for damage in all of it: clickmw check")
 

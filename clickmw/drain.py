@@ -35,6 +35,7 @@ from clickmw.journal import (
     sync,
     sync_folder,
     tail,
+    unsynced,
     warn_once_a_minute,
 )
 from clickmw.stores.base import Record, Store, Stored
@@ -53,6 +54,8 @@ PASS_S = 1.0
 #: After a failure of ours, until the next try.
 FAILED_S = 5.0
 PRUNE_EVERY_S = 3600.0
+#: Events that have waited for so long are drained by nobody.
+LATE_S = 60
 #: Soon enough for workers that do not live for an hour.
 PRUNE_FIRST_S = 60.0
 PRUNE_ROWS = 2000
@@ -289,9 +292,7 @@ class Drain:
             except FileNotFoundError:  # removed by a drain
                 pass
             except OSError as error:
-                trouble = (
-                    f"the journal cannot be brought to disk: {error}. A power cut may lose events"
-                )
+                trouble = unsynced(error)
         if sizes.keys() - self._synced.keys():
             with contextlib.suppress(OSError):
                 sync_folder(self.folder)

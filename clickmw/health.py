@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clickmw import __version__
-from clickmw.drain import Drain, waiting_s
+from clickmw.drain import LATE_S, Drain, waiting_s
 from clickmw.errors import StoreError
 from clickmw.journal import Journal, segment_paths, tail
 from clickmw.stores.base import Reader, Store
@@ -75,12 +75,11 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
 
 
 _FULL = "the journal is as large as journal_max_bytes allows: see that a drain runs"
-_LATE_S = 60
 
 
 def _late(folder: Path, marks: Mapping[str, tuple[int, int]]) -> str:
     waited_s = waiting_s(folder, marks)
-    if waited_s < _LATE_S:
+    if waited_s < LATE_S:
         return ""
     return f"events have waited for {waited_s:,.0f} seconds in the journal: does anybody drain it?"
 

@@ -197,9 +197,7 @@ class Journal:
             sync(self._file)
             self.sync_trouble = ""
         except OSError as error:
-            self.sync_trouble = (
-                f"the journal cannot be brought to disk: {error}. A power cut may lose events"
-            )
+            self.sync_trouble = unsynced(error)
             warn_once_a_minute(
                 "sync",
                 "clickmw: the journal %s cannot be synced: %s. Events are kept, but a "
@@ -304,6 +302,11 @@ def _reason(error: OSError) -> str:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "no_descriptors"
     return "io_error"
+
+
+def unsynced(error: OSError) -> str:
+    """Return what is said while the journal is not on disk."""
+    return f"the journal cannot be brought to disk: {error}. A power cut may lose events"
 
 
 _warned: dict[str, float] = {}

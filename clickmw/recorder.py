@@ -7,10 +7,11 @@ rollups) is left to the drain.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from clickmw.clocks import DAY_MS as DAY_MS
+from clickmw.clocks import now_ms as now_ms
 from clickmw.events import Event, issued_ms
 from clickmw.journal import Journal, warn_once_a_minute
 from clickmw.queries import RAW_LIMIT, mask, normal_query
@@ -25,7 +26,6 @@ from clickmw.visitors import (
     visitor_id,
 )
 
-DAY_MS = 86_400_000
 #: Key of the environ: a click of our own, which shall not count. No client can set it.
 TEST = "clickmw.test"
 Environ = Mapping[str, Any]
@@ -192,11 +192,6 @@ class Recorder:
         """Count something that is not kept: ``opted_out``, ``prefetch``, ``rejected.…``, ``dropped.…``."""
         self.journal.tally(name, count)
         self.on_write()
-
-
-def now_ms() -> int:
-    """Return the server's clock: milliseconds since 1970 UTC."""
-    return time.time_ns() // 1_000_000
 
 
 def _nothing() -> None: ...

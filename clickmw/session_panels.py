@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clickmw.drilldowns import VISITORS
 from clickmw.headlines import Headline
 from clickmw.metrics import Measure, mean, share
-from clickmw.panels import Column, Look, Page, Panel, Row, Threshold
+from clickmw.panels import Column, Look, Page, Panel, Row
 from clickmw.rates import rate
 from clickmw.spelling import change_of
 from clickmw.stores.base import Sessions
@@ -17,7 +18,6 @@ SEARCHES_READ = 10_000
 #: Steps that are read, of which a page shows the first.
 STEPS_READ = 1_000
 
-VISITORS = Threshold("visitors", "Visitors, at least", 2, 1, 1_000)
 _LENGTHS = ("1", "2", "3", "4", "5+")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clickmw.clocks import DAY_MS, Clock, leap_allowed_ms, now_ms
-from clickmw.drain import pending, waiting_s
+from clickmw.drain import LATE_S, pending, waiting_s
 from clickmw.errors import StoreError
 from clickmw.settings import Settings
 from clickmw.stores.base import Filter, Reader, Totals
@@ -24,7 +24,6 @@ from clickmw.wording import format_age, format_count
 
 LEAST_FREE = 200 * 1024 * 1024
 _SIGNS = {"good": "✓", "bad": "✗", "note": "–"}
-_LATE_S = 60
 
 
 class Finding(NamedTuple):
@@ -282,7 +281,7 @@ def check_drain(settings: Settings, reader: Reader) -> Iterator[Finding]:
     """Look whether events get from the journal to the store."""
     marks = reader.watermarks()
     waiting = pending(settings.journal, marks)
-    late = waiting > 0 and waiting_s(settings.journal, marks) > _LATE_S
+    late = waiting > 0 and waiting_s(settings.journal, marks) > LATE_S
     yield Finding(
         "drain",
         "bad" if late else "good",

@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from clickmw.errors import BadEvent, StoreError
+from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_check import HORIZON
 from clickmw.stores._sqlite_dictionaries import Dictionaries
 from clickmw.stores._sqlite_erase import erase, find_elsewhere, forget_texts
@@ -238,6 +240,10 @@ class SQLStore:
         """Return a sentence for every invariant that does not hold, all of one moment."""
         raise NotImplementedError
 
+    def find_damage(self, within_s: float) -> list[str] | None:
+        """Return nothing: a server looks after its own files."""
+        return []
+
     def copy_from(self, source: Store, tell: Tell) -> dict[str, int]:
         """Refuse: who wants a copy of a store in a file makes a backup or an export."""
         raise StoreError(
@@ -280,6 +286,17 @@ class SQLStore:
 
     def _commit(self, connection: Any) -> None:
         connection.execute("COMMIT")
+
+    def _follow_settings(self, connection: Any) -> None:
+        """Write down what queries read of the settings: advertisers; and keep digests from now on."""
+        name_advertisers(connection, self.options.sites)
+        wanted = any(site.index_key for site in self.options.sites)
+        if wanted and not digests.are_kept(connection):
+            self._begin(connection, on_disk=True, long=True)
+            with connection:
+                if not digests.are_kept(connection):  # another writer may have been faster
+                    digests.switch_on(connection)
+                    self._tell_others(connection)
 
     def _tell_others(self, connection: Any) -> None:
         """In a transaction: make the other writers forget the ids that they know."""

@@ -639,6 +639,9 @@ class Store(Protocol):
     def check(self, tell: Tell = silent) -> list[str]:
         """Return a sentence for every invariant that does not hold: rollups = raw, raw = rules."""
 
+    def find_damage(self, within_s: float) -> list[str] | None:
+        """Read the store's file; return what is wrong with it, None when *within_s* was not enough."""
+
     def copy_from(self, source: Store, tell: Tell) -> dict[str, int]:
         """Take over all rows of *source* into this empty store; return table → rows. Run again, it goes on."""
 

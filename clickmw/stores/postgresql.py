@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from clickmw.errors import SettingsError, StoreError
-from clickmw.stores import _sqlite_digests as digests
 from clickmw.stores._sql_copy import copy_store
 from clickmw.stores._sql_store import SQLStore
-from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_export import export
 from clickmw.stores._sqlite_panels import SQLiteReader
@@ -223,18 +221,6 @@ class PostgreSQLStore(SQLStore):
             self._follow_settings(connection)
         except sqlite3.Error as error:
             raise self._trouble(error) from error
-
-    def _follow_settings(self, connection: Connection) -> None:
-        name_advertisers(_as_sqlite(connection), self.options.sites)
-        wanted = any(site.index_key for site in self.options.sites)
-        if wanted and not digests.are_kept(_as_sqlite(connection)):
-            self._begin(connection, on_disk=True, long=True)
-            with connection:
-                if not digests.are_kept(
-                    _as_sqlite(connection)
-                ):  # another host may have been faster
-                    digests.switch_on(_as_sqlite(connection))
-                    self._tell_others(connection)
 
     def _read_only(self) -> Connection:
         connection = self._connect(READER)

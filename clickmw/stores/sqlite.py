@@ -15,10 +15,8 @@ from typing import Any, TypeVar
 from clickmw.errors import SettingsError, StoreError
 from clickmw.journal import sync_folder
 from clickmw.stores import _sqlite_damage as damage
-from clickmw.stores import _sqlite_digests as digests
 from clickmw.stores import _sqlite_reserve as reserve
 from clickmw.stores._sql_store import SQLStore
-from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_backup import back_up
 from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_schema import (
@@ -207,16 +205,6 @@ class SQLiteStore(SQLStore):
             connection.close()
             raise
         return connection
-
-    def _follow_settings(self, connection: sqlite3.Connection) -> None:
-        """Write down what queries read of the settings: advertisers; and keep digests from now on."""
-        name_advertisers(connection, self.options.sites)
-        wanted = any(site.index_key for site in self.options.sites)
-        if wanted and not digests.are_kept(connection):
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                if not digests.are_kept(connection):  # another process may have been faster
-                    digests.switch_on(connection)
 
     def _begin(self, connection: sqlite3.Connection, *, on_disk: bool, long: bool) -> None:
         connection.execute(f"PRAGMA synchronous = {'FULL' if on_disk else 'NORMAL'}")

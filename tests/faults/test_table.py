@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
-import pytest
+from tests.faults import table
 
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def table() -> Any:
-    spec = importlib.util.spec_from_file_location("faults_table", HERE / "table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_fault_has_its_tests(table: Any) -> None:
+def test_every_fault_has_its_tests() -> None:
     assert sorted(table.files()) == table.IDS
 
 
-def test_every_test_is_named_after_its_fault(table: Any) -> None:
+def test_every_test_is_named_after_its_fault() -> None:
     wrong = [
         test.name
         for fault, paths in table.files().items()
@@ -36,7 +24,7 @@ def test_every_test_is_named_after_its_fault(table: Any) -> None:
     assert wrong == []
 
 
-def test_every_file_begins_with_its_fault_and_what_holds(table: Any) -> None:
+def test_every_file_begins_with_its_fault_and_what_holds() -> None:
     for fault, paths in table.files().items():
         for path in paths:
             text = path.read_text(encoding="utf-8")
@@ -44,7 +32,7 @@ def test_every_file_begins_with_its_fault_and_what_holds(table: Any) -> None:
             assert table.row(fault, [path]).count(" |  |") == 0, path.name
 
 
-def test_the_documentation_has_the_table_as_it_is(table: Any) -> None:
+def test_the_documentation_has_the_table_as_it_is() -> None:
     """If not: ``python tests/faults/table.py``."""
     text = table.PAGE.read_text(encoding="utf-8")
     assert table.page(text) == text
