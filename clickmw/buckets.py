@@ -24,13 +24,20 @@ class TokenBuckets:
 
     def allows(self, sender: Hashable, now_s: float) -> bool:
         """Take one token; False when the bucket is empty. ``now_s``: a clock that never goes back."""
-        full_at = max(self._full_at.get(sender, now_s), now_s) + self._step_s
+        full_at = self._full_after(sender, now_s)
         if full_at - now_s > self._patience_s:
             return False
         self._full_at[sender] = full_at
         if len(self._full_at) > MOST_SENDERS:
             self._forget(now_s)
         return True
+
+    def is_empty(self, sender: Hashable, now_s: float) -> bool:
+        """Tell whether :meth:`allows` would refuse; nothing is taken."""
+        return self._full_after(sender, now_s) - now_s > self._patience_s
+
+    def _full_after(self, sender: Hashable, now_s: float) -> float:
+        return max(self._full_at.get(sender, now_s), now_s) + self._step_s
 
     def _forget(self, now_s: float) -> None:
         self._full_at = {key: at for key, at in list(self._full_at.items()) if at > now_s}

@@ -10,7 +10,6 @@ import secrets
 import time
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, TimestampSigner
 
+from clickmw.guesses import Guesses
 from clickmw.keyring import Holder, KeyRing
 from clickmw.shares import SESSION_S as SHARED_S
 from clickmw.shares import Share, Shares
@@ -27,7 +27,6 @@ COOKIE = "clickmw_report"
 SHARE_COOKIE = "clickmw_share"
 SESSION_S = 12 * 3600
 LINK_S = 5 * 60
-FAILURES_PER_MINUTE = 10
 _LONGEST_TOKEN = 300
 
 log = logging.getLogger("clickmw")
@@ -74,7 +73,7 @@ class ReportAccess:
     def __init__(self, settings: AccessSettings, ring: KeyRing | None = None) -> None:
         self._settings = settings
         self._ring = ring
-        self._failures: deque[float] = deque(maxlen=FAILURES_PER_MINUTE)
+        self._guesses = Guesses(settings.trusted_proxies)
         password = (settings.admin_password or "").encode()
         # A changed password ends every session and link made before.
         salt = b"clickmw.report." + hashlib.sha256(password).digest()
@@ -132,19 +131,19 @@ class ReportAccess:
             self._spend(session)
         return self._cookie_header(environ, COOKIE, "", 0)
 
-    def check_password(self, password: str) -> bool:
-        """Return whether *password* opens the report; failures are counted for :meth:`throttled`."""
-        if not self.has_password or self.throttled():
+    def check_password(self, environ: dict[str, Any], password: str) -> bool:
+        """Return whether *password* opens the report; wrong ones are counted for :meth:`throttled`."""
+        if not self.has_password or self.throttled(environ):
             return False
         if _same(password, self._settings.admin_password or ""):
+            self._guesses.note_right(environ)
             return True
-        self._failures.append(time.monotonic())
+        self._guesses.note_wrong(environ)
         return False
 
-    def throttled(self) -> bool:
-        """Return whether this process saw too many wrong passwords in the last minute."""
-        full = len(self._failures) == FAILURES_PER_MINUTE
-        return full and time.monotonic() - self._failures[0] < 60
+    def throttled(self, environ: dict[str, Any]) -> bool:
+        """Return whether this process saw too many wrong passwords from there, or from everywhere."""
+        return self._guesses.exhausted(environ)
 
     def one_time_link_token(self) -> str:
         """Return what ``report/?login=`` takes once, for five minutes."""
@@ -185,7 +184,7 @@ class ReportAccess:
             pair = b64decode(value.strip(), validate=True).decode("utf-8", "replace")
         except (Base64Error, ValueError):
             return False
-        return self.check_password(pair.partition(":")[2])
+        return self.check_password(environ, pair.partition(":")[2])
 
     def _cookie_header(self, environ: dict[str, Any], name: str, value: str, seconds: int) -> str:
         path = mount_path(environ.get("SCRIPT_NAME", "")) + self._settings.prefix

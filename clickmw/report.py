@@ -191,11 +191,12 @@ class Report:
 
     def _log_in(self, asked: Asked) -> Response:
         form = asked.request.form
-        if not self._access.check_password(form.get("password", "")):
-            wrong = "" if self._access.throttled() else "That is not the password."
+        environ = asked.request.environ
+        if not self._access.check_password(environ, form.get("password", "")):
+            wrong = "" if self._access.throttled(environ) else "That is not the password."
             return self._refuse(asked, wrong=wrong, back=form.get("back", ""))
         response = _redirect(f"{asked.root}/{_way_back(form.get('back', ''))}", 303)
-        response.headers.add("Set-Cookie", self._access.session_cookie(asked.request.environ))
+        response.headers.add("Set-Cookie", self._access.session_cookie(environ))
         return response
 
     def _one_time_link(self, asked: Asked) -> Response:
@@ -225,7 +226,7 @@ class Report:
 
     def _refuse(self, asked: Asked, *, wrong: str = "", back: str | None = None) -> Response:
         """Answer someone who may not see the report: how to get in, or how to open it."""
-        if self._access.throttled():
+        if self._access.throttled(asked.request.environ):
             response = self._show.message(
                 asked, 429, "Too many wrong passwords", "Wait a minute, then try again."
             )

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("contracts", "settings streaming stores.base"),
     (
         "rules",
-        "counting discretion expectation journal metrics payloads rollups shares stores stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
+        "counting discretion expectation guesses journal metrics payloads rollups shares stores stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
     ),
     ("services", "recorder drain keyring sharing stores._*"),
     (

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,9 +57,12 @@ class Door:
     def get(self, path: str = "/", **more: Any) -> TestResponse:
         return self.browser.get(f"{ROOT}{path}", **more)
 
-    def log_in(self, password: str = PASSWORD, back: str = "", **more: Any) -> TestResponse:
+    def log_in(
+        self, password: str = PASSWORD, back: str = "", address: str = "198.51.100.7", **more: Any
+    ) -> TestResponse:
         form = {"password": password, "back": back}
-        return self.browser.post(f"{ROOT}/login", data=form, **more)
+        base = {"REMOTE_ADDR": address}
+        return self.browser.post(f"{ROOT}/login", data=form, environ_base=base, **more)
 
     def lets_in(self, **more: Any) -> bool:
         return self.get(**more).status_code == 503
@@ -235,11 +239,19 @@ def test_a_broken_authorization_header_lets_nobody_in(door: Build, value: str) -
 
 def test_an_empty_password_never_opens_a_report_without_one(door: Build) -> None:
     asked = door()
-    assert not asked.access.check_password("")
+    assert not asked.access.check_password({}, "")
     assert not asked.lets_in(headers=basic(""))
 
 
-def test_wrong_passwords_are_throttled_and_the_right_one_waits_too(door: Build) -> None:
+@pytest.fixture
+def still_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass for who guesses, however long the test takes."""
+    monkeypatch.setattr("clickmw.guesses.time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+
+def test_wrong_passwords_are_throttled_and_the_right_one_waits_too(
+    door: Build, still_guesses: None
+) -> None:
     asked = door(admin_password=PASSWORD)
     for _ in range(10):
         asked.log_in("wrong")
@@ -251,8 +263,18 @@ def test_a_session_is_not_throttled(door: Build) -> None:
     asked = door(admin_password=PASSWORD)
     asked.log_in()
     for _ in range(10):
-        asked.access.check_password("wrong")
+        asked.log_in("wrong")
     assert asked.lets_in()
+
+
+def test_a_strangers_guesses_leave_the_form_open_to_other_addresses(
+    door: Build, still_guesses: None
+) -> None:
+    asked = door(admin_password=PASSWORD)
+    for _ in range(10):
+        answer = asked.log_in("wrong", address="203.0.113.66")
+    assert answer.status_code == 429
+    assert asked.log_in().status_code == 303
 
 
 # Sessions
@@ -412,9 +434,9 @@ def test_an_origin_without_a_host_is_another_site() -> None:
 
 def test_half_a_character_is_a_wrong_password_like_any_other(door: Build) -> None:
     access = door(admin_password=PASSWORD).access
-    assert not access.check_password("\ud800")
-    assert not access.check_password(PASSWORD + "\udfff")
-    assert access.check_password(PASSWORD)
+    assert not access.check_password({}, "\ud800")
+    assert not access.check_password({}, PASSWORD + "\udfff")
+    assert access.check_password({}, PASSWORD)
 
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//[", "[]://["])

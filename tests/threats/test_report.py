@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -390,19 +391,51 @@ def test_t58_a_wrong_key_tells_nothing_of_how_wrong_it_is(make: Any) -> None:
 
 
 @threat("T-59", asvs="6.3.1")
-def test_t59_guesses_are_slowed_down(make: Any) -> None:
+def test_t59_guesses_are_slowed_down(make: Any, still_guesses: None) -> None:
     site = make(admin_password=PASSWORD)
-
-    def log_in(password: str) -> int:
-        form = urlencode({"password": password, "back": ""}).encode()
-        answer = site.ask("/_clicks/report/login", "POST", form, CONTENT_TYPE=FORM)
-        return int(answer.status)
-
-    tried = [log_in(f"guess {number}") for number in range(15)]
+    tried = [log_in(site, f"guess {number}") for number in range(15)]
     assert tried == [403] * 9 + [429] * 6
     basic = b64encode(f"x:{PASSWORD}".encode()).decode()
     assert site.report(HTTP_AUTHORIZATION=f"Basic {basic}").status == 429
-    assert log_in(PASSWORD) == 429
+    assert log_in(site, PASSWORD) == 429
+
+
+@threat("T-59", asvs="6.3.1")
+def test_t59_a_stranger_who_guesses_keeps_no_owner_out(make: Any, still_guesses: None) -> None:
+    site = make(admin_password=PASSWORD)
+    for number in range(50):
+        log_in(site, "guess", f"2001:db8:bad:{number // 25:x}::{number:x}")
+    assert log_in(site, "guess", "2001:db8:bad:1::ffff") == 429
+    assert log_in(site, PASSWORD) == 303
+    for number in range(500):  # and with any number of addresses not one who logged in before
+        log_in(site, "guess", f"203.0.113.{number % 250}")
+    assert log_in(site, PASSWORD, "192.0.2.200") == 429
+    assert log_in(site, PASSWORD) == 303
+
+
+@threat("T-59", asvs="14.2.4")
+def test_t59_no_address_of_who_guesses_is_kept(make: Any, caplog: Any) -> None:
+    site = make(admin_password=PASSWORD)
+    for _ in range(12):
+        log_in(site, "guess", "203.0.113.66")
+    site.send({"t": "result", "u": "/x", "q": "w"})
+    assert site.ledger()["received"] == 1
+    files = [path for path in site.database.parent.rglob("*") if path.is_file()]
+    assert len(files) > 1
+    assert not any(b"203.0.113.66" in path.read_bytes() for path in files)
+    assert "203.0.113.66" not in caplog.text
+
+
+def log_in(site: Any, password: str, address: str = "198.51.100.7") -> int:
+    form = urlencode({"password": password, "back": ""}).encode()
+    answer = site.ask("/_clicks/report/login", "POST", form, CONTENT_TYPE=FORM, REMOTE_ADDR=address)
+    return int(answer.status)
+
+
+@pytest.fixture
+def still_guesses(monkeypatch: Any) -> None:
+    """Let no time pass for who guesses, however long the test takes."""
+    monkeypatch.setattr("clickmw.guesses.time", SimpleNamespace(monotonic=lambda: 1000.0))
 
 
 @threat("T-66", asvs="16.5.1")
