@@ -9,7 +9,7 @@ FUZZ   := $(VENV)/.fuzz
 SECONDS ?= 600
 FUZZED ?= token target rewriter track mcp json beacon import
 
-.PHONY: setup demo snippet test wide long fuzz mutants lint types docs check bench soak dist clean
+.PHONY: setup demo snippet test wide long fuzz mutants lint types docs check bench soak sbom dist clean
 
 setup: $(READY)
 
@@ -87,7 +87,11 @@ bench: $(BENCH)
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
-dist: $(READY)
+# What runs with clickmw, as CycloneDX JSON in dist/, with the versions that this environment has.
+sbom: $(READY)
+	$(BIN)/python tests/threats/sbom.py dist
+
+dist: sbom
 	$(BIN)/python -m build --outdir dist .
 
 clean:

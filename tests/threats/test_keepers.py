@@ -16,12 +16,14 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 
 from clickmw.access_logs import read_line
 from clickmw.cli import main
@@ -391,7 +393,7 @@ def test_t71_the_servers_part_is_written_down() -> None:
         assert word.lower() in page.lower(), word
 
 
-@threat("T-72", asvs="15.2.1", result="held in part: no SBOM is published yet")
+@threat("T-72", asvs="15.2.1")
 def test_t72_little_is_depended_on_and_nothing_is_loaded_from_elsewhere() -> None:
     setup = ConfigParser()
     setup.read(CHECKOUT / "setup.cfg")
@@ -411,6 +413,38 @@ def test_t72_little_is_depended_on_and_nothing_is_loaded_from_elsewhere() -> Non
         assert found == [], path.name
     with (CHECKOUT / "pyproject.toml").open("rb") as file:
         assert tomllib.load(file)["build-system"]["requires"] == ["setuptools>=64"]
+
+
+@threat("T-72", asvs="15.2.1")
+def test_t72_a_list_of_components_names_what_is_required_and_what_that_requires(
+    tmp_path: Path,
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, CHECKOUT / "tests" / "threats" / "sbom.py", tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    listed = json.loads(Path(ran.stdout.strip()).read_text())
+    assert (listed["bomFormat"], listed["metadata"]["component"]["name"]) == (
+        "CycloneDX",
+        "clickmw",
+    )
+    needs = {each["ref"]: set(each.get("dependsOn", ())) for each in listed["dependencies"]}
+    names = {each["bom-ref"]: each["name"] for each in listed["components"]}
+    setup = ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    required = map(Requirement, setup["options"]["install_requires"].split("\n")[1:])
+    here = {line.name for line in required if not line.marker or line.marker.evaluate()}
+    assert {names[ref] for ref in needs[listed["metadata"]["component"]["bom-ref"]]} == here
+    assert set().union(*needs.values()) == set(
+        names
+    )  # nothing that nobody needs, all that is needed
+    assert {"markupsafe"} < set(names.values()) - here
+    assert {ref: f"pkg:pypi/{name}@{version(name)}" for ref, name in names.items()} == {
+        ref: ref for ref in names
+    }
 
 
 @pytest.fixture
