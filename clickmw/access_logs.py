@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -17,7 +16,7 @@ from urllib.parse import unquote
 
 from clickmw.errors import BadToken
 from clickmw.events import Click, issued_ms, view_in
-from clickmw.importing import BATCH, Intake
+from clickmw.importing import BATCH, Intake, Outcome
 from clickmw.robots import classify
 from clickmw.settings import Settings
 from clickmw.stores.base import Store, Stored
@@ -70,14 +69,14 @@ def read_line(line: bytes) -> Logged | None:
 
 def import_log(
     lines: Iterable[bytes], settings: Settings, store: Store, tell: Callable[[int], None]
-) -> Counter[str]:
+) -> Outcome:
     """Import the redirects of a log; return what became of its lines."""
     intake = Intake(store)
     reader = LogReader(settings, intake.counts)
     batch: dict[bytes, Click] = {}
     try:
         for number, line in enumerate(lines, 1):
-            click = reader.click(line)
+            click = reader.click(line, number)
             if click is not None:
                 batch.setdefault(_event_id(click, line), click)
             if len(batch) >= BATCH:
@@ -87,27 +86,27 @@ def import_log(
         _add(batch, intake)
     finally:
         intake.close()
-    return +intake.counts
+    return intake.counts
 
 
 class LogReader:
     """Make clicks of the lines of a log; ``counts`` says why the others are none."""
 
-    def __init__(self, settings: Settings, counts: Counter[str]) -> None:
+    def __init__(self, settings: Settings, counts: Outcome) -> None:
         self.settings = settings
         self.counts = counts
         self.signer = LinkSigner(settings.secret, settings.old_secrets)
         self._path = f"{settings.prefix}/r/"
         self._mark = self._path.encode()
 
-    def click(self, line: bytes) -> Click | None:
-        """Return the click of *line*; None for all that is none."""
+    def click(self, line: bytes, number: int) -> Click | None:
+        """Return the click of *line*, the *number*-th of its file; None for all that is none."""
         if self._mark not in line:
             self.counts["another page"] += 1
             return None
         logged = read_line(line)
         if logged is None:
-            self.counts["no line of a log"] += 1
+            self.counts.note_wrong("no line of a log", number)
             return None
         path, _, query = logged.path.partition("?")
         _before, found, token = path.partition(self._path)
@@ -116,22 +115,22 @@ class LogReader:
         elif logged.method != "GET" or logged.status not in (204, 302):
             self.counts[f"{logged.method} answered {logged.status}"] += 1
         else:
-            return self._click(logged, token, query)
+            return self._click(logged, token, query, number)
         return None
 
-    def _click(self, logged: Logged, token: str, query: str) -> Click | None:
+    def _click(self, logged: Logged, token: str, query: str, number: int) -> Click | None:
         if not token and query.startswith("t="):
             token = query[2:].partition("&")[0]
         try:
             target = self.signer.read_link(unquote(token))
         except BadToken:
-            self.counts["not a link of this site"] += 1
+            self.counts.note_wrong("not a link of this site", number)
             return None
         site = self.settings.sites.by_handle(target.site or "default")
         if problem(target.location, target_hosts=self.settings.target_hosts):
-            self.counts["a target that is not allowed"] += 1
+            self.counts.note_wrong("a target that is not allowed", number)
         elif site is None:
-            self.counts["of a site that is not in the settings"] += 1
+            self.counts.note_wrong("of a site that is not in the settings", number)
         else:
             hosts = site.hosts
             return self._made(logged, target, query, site.handle, site.absolute, hosts)
@@ -188,7 +187,8 @@ def _add(batch: dict[bytes, Click], intake: Intake) -> None:
         key = urlsafe_b64encode(query_id).decode(), url
         there.setdefault(key, []).append(received_ms)
     new = [Stored(event_id, click) for event_id, click in batch.items() if not _near(click, there)]
-    intake.counts["there already"] += len(batch) - len(new)
+    if len(new) < len(batch):
+        intake.counts["there already"] += len(batch) - len(new)
     intake.add(new)
 
 

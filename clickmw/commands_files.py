@@ -15,14 +15,26 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from clickmw.console import Install, as_json, journal_alone, known_site, progress, say, show
+from clickmw.console import (
+    PROBLEM,
+    Install,
+    as_json,
+    journal_alone,
+    known_site,
+    progress,
+    say,
+    show,
+)
 from clickmw.middleware import store_of
 from clickmw.stores.base import Extract
 from clickmw.tables import safe_text
+
+if TYPE_CHECKING:
+    from clickmw.importing import Outcome
 
 TABLES = ("clicks", "searches", "impressions", "feedback", "answers", "conversions", "daily_clicks")
 #: What all of a store's events are in.
@@ -153,10 +165,12 @@ def _told(tell: Any, count: int) -> None:
 def import_(install: Install, files: tuple[Path, ...], form: str, as_json: bool) -> None:
     """Take in an export, or clicks out of a web server's logs. What is there already is not added.
 
+    Exits with 1 when something in an export was no event.
+
     Example: clickmw --config clickmw.toml import --format combined access.log access.log.1.gz
     """
     from clickmw.access_logs import import_log
-    from clickmw.importing import import_lines
+    from clickmw.importing import NO_EVENT, NOT_STORED, import_lines
 
     settings = install.settings(needs_secret=form == "combined")
     counts: Counter[str] = Counter()
@@ -166,11 +180,24 @@ def import_(install: Install, files: tuple[Path, ...], form: str, as_json: bool)
             with progress(str(path)) as tell, _source(path) as file:
                 done = partial(_told_lines, tell)
                 if form == "combined":
-                    counts += import_log(lines_of(file), settings, store, done)
+                    outcome = import_log(lines_of(file), settings, store, done)
                 else:
-                    counts += import_lines(partial(_texts, file), store, done)
+                    outcome = import_lines(partial(_texts, file), store, done)
+            _name_wrong(path, outcome)
+            counts += outcome
     lines = [f"{count:>12,}  {what}" for what, count in counts.most_common()]
     show(dict(counts), "\n".join(lines) or "nothing was found", as_json)
+    if counts[NO_EVENT] + counts[NOT_STORED]:
+        sys.exit(PROBLEM)
+
+
+def _name_wrong(path: Path, outcome: Outcome) -> None:
+    """Say which lines of a file were wrong: the first of each kind, by their numbers."""
+    for what, lines in outcome.wrong.items():
+        numbers = ", ".join(map(str, lines))
+        more = outcome[what] - len(lines)
+        end = f" and {more:,} more" if more else ""
+        say(f"{path}: {what}: line{'s' if len(lines) > 1 else ''} {numbers}{end}")
 
 
 def _told_lines(tell: Any, count: int) -> None:
@@ -195,7 +222,7 @@ def _source(path: Path) -> Iterator[IO[bytes]]:
 
 def _texts(file: IO[bytes]) -> Iterator[str]:
     file.seek(0)
-    return (line.decode("utf-8", "replace") for line in lines_of(file) if line.strip())
+    return (line.decode("utf-8", "replace") for line in lines_of(file))
 
 
 def lines_of(file: IO[bytes], limit: int = LINE_LIMIT) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from clickmw.errors import BadEvent
 from clickmw.events import (
@@ -37,7 +37,24 @@ BATCH = 2000
 RULED = frozenset(("page", "repeat", "typing", "shared", "prefetch", "duplicate"))
 LATEST_MS = 253_402_300_799_999  #: the last of the year 9999
 MOST = 2**53  #: exact in JSON, whoever reads it
+NO_EVENT, NOT_STORED = "no event", "cannot be stored"  #: what an export never has
+NAMED = 5  #: wrong lines of a kind that are named by their numbers
 Row = Mapping[str, Any]
+
+
+class Outcome(Counter[str]):
+    """What became of the lines of a file: kind → how many; ``wrong``: kind → the numbers of the first ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong: dict[str, list[int]] = {}
+
+    def note_wrong(self, what: str, line: int) -> None:
+        """Count *line*, by its number from 1, which is not what it should be."""
+        self[what] += 1
+        named = self.wrong.setdefault(what, [])
+        if len(named) < NAMED:
+            named.append(line)
 
 
 class Intake:
@@ -49,14 +66,15 @@ class Intake:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.horizon_ms = store.horizon()
-        self.counts: Counter[str] = Counter()
+        self.counts = Outcome()
         self._segment = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(5)}"
         self._offset = self._running = 0
 
     def add(self, events: Sequence[Stored]) -> None:
         """Store *events*; older than the horizon is left out: its days are summed for good."""
         young = [each for each in events if each.event.received_ms >= self.horizon_ms]
-        self.counts["before the horizon"] += len(events) - len(young)
+        if len(young) < len(events):
+            self.counts["before the horizon"] += len(events) - len(young)
         for start in range(0, len(young), BATCH):
             self._append(young[start : start + BATCH])
 
@@ -66,7 +84,7 @@ class Intake:
             self.store.append(self._segment, record.start, record.end, [record])
         except BadEvent:
             if len(events) == 1:
-                self.counts["cannot be stored"] += 1
+                self.counts[NOT_STORED] += 1
                 return
             half = len(events) // 2
             self._append(events[:half])
@@ -86,9 +104,9 @@ class Intake:
 
 def import_lines(
     lines: Callable[[], Iterable[str]], store: Store, tell: Callable[[int], None]
-) -> Counter[str]:
+) -> Outcome:
     """Import an export in JSON lines; return what became of them. *lines* is called twice."""
-    known = store.find_stored({event_id for event_id, _ in map(_id_of, lines()) if event_id})
+    known = store.find_stored({read.event_id for read in _read(lines()) if read.event_id})
     intake = Intake(store)
     try:
         for number, batch in _batches(lines(), intake.counts, known):
@@ -96,27 +114,44 @@ def import_lines(
             tell(number)
     finally:
         intake.close()
-    return +intake.counts
+    return intake.counts
+
+
+class _Line(NamedTuple):
+    """A line that was read: its number from 1, the id of its event (b"" without one), its columns."""
+
+    number: int
+    event_id: bytes
+    row: Row
 
 
 def _batches(
-    lines: Iterable[str], counts: Counter[str], known: set[bytes]
+    lines: Iterable[str], counts: Outcome, known: set[bytes]
 ) -> Iterator[tuple[int, list[Stored]]]:
     batch: list[Stored] = []
     number = 0
-    for number, (event_id, rows) in enumerate(_groups(map(_id_of, lines), counts), 1):
+    for number, group in enumerate(_groups(_read(lines), counts), 1):
+        event_id = group[0].event_id
         if event_id in known:
             counts["there already"] += 1
             continue
         known.add(event_id)
         try:
-            batch += [Stored(event_id, event) for event in map(sound, events_of(rows))]
+            events = events_of([line.row for line in group])
+            batch += [Stored(event_id, event) for event in map(sound, events)]
         except _NO_EVENT:
-            counts["no event"] += 1
+            counts.note_wrong(NO_EVENT, group[0].number)
         if len(batch) >= BATCH:
             yield number, batch
             batch = []
     yield number, batch
+
+
+def _read(lines: Iterable[str]) -> Iterator[_Line]:
+    """Yield what each line says; empty ones say nothing."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _Line(number, *_id_of(line))
 
 
 def _id_of(line: str) -> tuple[bytes, Row]:
@@ -129,24 +164,23 @@ def _id_of(line: str) -> tuple[bytes, Row]:
     return (event_id, row) if len(event_id) == 16 else (b"", {})
 
 
-def _groups(
-    rows: Iterable[tuple[bytes, Row]], counts: Counter[str]
-) -> Iterator[tuple[bytes, list[Row]]]:
-    """Yield the rows of each event; what one event showed stands in rows that follow each other."""
-    last, group = b"", []
-    for event_id, row in rows:
-        if row.get("table") == "impressions" and row.get("kind") == "result":
+def _groups(lines: Iterable[_Line], counts: Outcome) -> Iterator[list[_Line]]:
+    """Yield the lines of each event; what one event showed stands in lines that follow each other."""
+    group: list[_Line] = []
+    for line in lines:
+        is_shown = line.row.get("table") == "impressions"
+        if is_shown and line.row.get("kind") == "result":
             counts["shown by a search"] += 1
-        elif not event_id:
-            counts["no event"] += 1
-        elif event_id == last and row.get("table") == "impressions":
-            group.append(row)
+        elif not line.event_id:
+            counts.note_wrong(NO_EVENT, line.number)
+        elif is_shown and group and line.event_id == group[0].event_id:
+            group.append(line)
         else:
             if group:
-                yield last, group
-            last, group = event_id, [row]
+                yield group
+            group = [line]
     if group:
-        yield last, group
+        yield group
 
 
 #: What a line that was made up can raise.

@@ -58,9 +58,9 @@ def views(url: str) -> dict[str, list[Any]]:
         }
 
 
-def taken_in(url: str, *words: str | Path, **more: Any) -> dict[str, int]:
+def taken_in(url: str, *words: str | Path, exit_code: int = 0, **more: Any) -> dict[str, int]:
     done = run("--store", url, "import", *words, "--json", **more)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == exit_code, done.output
     counts: dict[str, int] = json.loads(done.stdout)
     return counts
 
@@ -140,7 +140,7 @@ def test_lines_that_are_no_events_are_counted_and_stop_nothing(site: str, tmp_pa
     row = json.loads(good.splitlines()[0])
     odd += [json.dumps({**row, "event_id": f"{n:032x}", **bad}) for n, bad in enumerate(ODD)]
     path.write_text("\n".join([*odd, good]))
-    counts = taken_in(f"sqlite:///{tmp_path / 'other.db'}", path)
+    counts = taken_in(f"sqlite:///{tmp_path / 'other.db'}", path, exit_code=1)
     assert counts.pop("imported") == len(good.splitlines())
     assert sum(counts.values()) == len(odd)
 
@@ -197,6 +197,28 @@ def test_an_export_overwrites_nothing(site: str, tmp_path: Path) -> None:
     path.write_text("precious")
     done = run("--store", site, "export", "--table", "clicks", "--output", path)
     assert (done.exit_code, path.read_text()) == (2, "precious")
+
+
+def test_wrong_lines_are_named_by_their_numbers_and_the_others_taken_in(
+    lines: Path, tmp_path: Path
+) -> None:
+    good = [line for line in lines.read_text().splitlines() if '"table": "clicks"' in line][:9]
+    torn = good[1][:-9], '{"table": "clicks", "event_id": 7}', "[]", "null", '"a"', "{}"
+    lines.write_text("\n".join(["not JSON", "", good[0], *torn, *good[1:]]) + "\n")
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    done = run("--store", url, "import", lines, "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == {"imported": 9, "no event": 7}
+    assert done.stderr == f"clickmw: {lines}: no event: lines 1, 4, 5, 6, 7 and 2 more\n"
+    assert len(views(url)["clicks"]) == 9
+
+
+def test_an_event_of_many_lines_is_named_by_the_first_of_them(lines: Path, tmp_path: Path) -> None:
+    answer = {"table": "impressions", "event_id": "0" * 32, "kind": "related", "received_ms": "x"}
+    line = json.dumps(answer)
+    lines.write_text(f"\n{line}\n{line}\n{line}\n")
+    done = run("--store", f"sqlite:///{tmp_path / 'other.db'}", "import", lines)
+    assert (done.exit_code, done.stderr) == (1, f"clickmw: {lines}: no event: line 2\n")
 
 
 # -- logs of a web server ------------------------------------------------------------------------
@@ -266,6 +288,17 @@ def test_the_clicks_of_a_log_are_filled_in(log: Path, tmp_path: Path) -> None:
         ("2025-06-15T15:07:00.000Z", *target, None, None, "redirect"),
     ]
     assert run("--store", url, "check").output.startswith("ok")
+
+
+def test_wrong_lines_of_a_log_are_named_and_are_the_strangers(log: Path, tmp_path: Path) -> None:
+    done = run(
+        *("--store", f"sqlite:///{tmp_path / 'clicks.db'}"), "import", "--format", "combined", log
+    )
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [
+        f"clickmw: {log}: not a link of this site: line 9",
+        f"clickmw: {log}: no line of a log: line 11",
+    ]
 
 
 def test_a_log_that_is_read_again_adds_nothing(log: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import re
 import shutil
 import tempfile
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -24,7 +23,7 @@ from urllib.parse import urlsplit
 from clickmw import ClickMW
 from clickmw.access_logs import LogReader, read_line
 from clickmw.errors import BadEvent, BadToken
-from clickmw.importing import events_of, sound
+from clickmw.importing import Outcome, events_of, sound
 from clickmw.scanner import Link, Scanner
 from clickmw.settings import Settings
 from clickmw.targets import Target, host_of, problem, resolve, without_user
@@ -192,15 +191,15 @@ def fuzz_beacon(data: bytes) -> None:
 @cache
 def log_reader() -> LogReader:
     settings = Settings.load({"secret": SECRET, "store": "sqlite:///fuzzed.db"}, environ={})
-    return LogReader(settings, Counter())
+    return LogReader(settings, Outcome())
 
 
 def fuzz_import(data: bytes) -> None:
     """A line of an export or of a log is an event that a store can keep, or nothing."""
     read_line(data)
-    log_reader().click(data)
+    log_reader().click(data, 1)
     line = b'1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET /_clicks/r/' + genuine().encode()
-    log_reader().click(line + data)
+    log_reader().click(line + data, 1)
     with suppress(
         BadEvent, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError
     ):
