@@ -24,8 +24,6 @@ def back_up(source: sqlite3.Connection, path: Path, tell: Tell) -> dict[str, int
 
     What is written meanwhile is not in it: the copy is of one moment.
     """
-    if path.exists():
-        raise StoreError(f"{path} exists already and is not overwritten. Name another file.")
     draft = path.with_name(f".{path.name}.{token_hex(4)}")
     try:
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
