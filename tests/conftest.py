@@ -201,6 +201,14 @@ def schemas(postgres: PostgresServer) -> Schemas:
     return Schemas(postgres)
 
 
+@pytest.fixture
+def postgres_url(schemas: Schemas) -> Iterator[str]:
+    """The URL of an empty store in PostgreSQL."""
+    lent = schemas.lend()
+    yield lent
+    schemas.give_back(lent)
+
+
 @pytest.fixture(scope="session")
 def same_store() -> Callable[..., Any]:
     """Open a store once more, as another process would; options as keywords."""

@@ -19,18 +19,11 @@ from clickmw.panels import Look
 from clickmw.stores import _sql_copy, open_store
 from clickmw.stores.base import Filter, StoredKey, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
-from tests.postgres_server import PostgresServer, Schemas
+from tests.postgres_server import PostgresServer
 
 START_MS = 1_750_000_000_000
 DAYS = Filter(first_day=date(2025, 6, 14), last_day=date(2025, 6, 18))
 NEXT = "1750000000001-00000000aa"
-
-
-@pytest.fixture
-def url(schemas: Schemas) -> Iterator[str]:
-    lent = schemas.lend()
-    yield lent
-    schemas.give_back(lent)
 
 
 @pytest.fixture
@@ -65,13 +58,13 @@ def answers(store: Any) -> dict[str, Any]:
         }
 
 
-def test_a_copy_answers_everything_as_before(source: SQLiteStore, url: str) -> None:
-    done = copied(source, url, "--json")
+def test_a_copy_answers_everything_as_before(source: SQLiteStore, postgres_url: str) -> None:
+    done = copied(source, postgres_url, "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["broken"] == []
     assert said["rows"]["search"] > 100
-    with closing(open_store(url, StoreOptions())) as store:
+    with closing(open_store(postgres_url, StoreOptions())) as store:
         assert answers(store) == answers(source)
         assert (store.watermarks(), store.horizon()) == (source.watermarks(), source.horizon())
         assert store.list_keys() == source.list_keys()
@@ -81,11 +74,11 @@ def test_a_copy_answers_everything_as_before(source: SQLiteStore, url: str) -> N
 
 
 def test_the_new_store_goes_on_where_the_old_one_ended(
-    source: SQLiteStore, url: str, feed_of: Callable[..., Any]
+    source: SQLiteStore, postgres_url: str, feed_of: Callable[..., Any]
 ) -> None:
-    assert copied(source, url).exit_code == 0
+    assert copied(source, postgres_url).exit_code == 0
     again = Click(START_MS, "a", "https://example.org/new", 1, "WEB", visitor="ab" * 8)
-    stores = [open_store(url, StoreOptions()), source]
+    stores = [open_store(postgres_url, StoreOptions()), source]
     for store in stores:
         (segment, (taken, _running)) = next(iter(store.watermarks().items()))
         assert store.append(segment, 0, taken, ()) == 0  # what the journal still has is known
@@ -97,7 +90,10 @@ def test_the_new_store_goes_on_where_the_old_one_ended(
 
 
 def test_a_copy_that_was_interrupted_goes_on_and_takes_no_events_until_then(
-    source: SQLiteStore, url: str, feed_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    source: SQLiteStore,
+    postgres_url: str,
+    feed_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_sql_copy, "ROWS", 50)
     whole, sizes = _sql_copy._rows, []
@@ -111,37 +107,40 @@ def test_a_copy_that_was_interrupted_goes_on_and_takes_no_events_until_then(
 
     with monkeypatch.context() as patch:
         patch.setattr(_sql_copy, "_rows", fail_in_the_middle)
-        assert copied(source, url).exit_code == 1
-    with closing(open_store(url, StoreOptions())) as half:
+        assert copied(source, postgres_url).exit_code == 1
+    with closing(open_store(postgres_url, StoreOptions())) as half:
         state = half.describe()
         assert (state["ok"], "run the same clickmw copy again" in state["error"]) == (False, True)
-    assert copied(source, url).exit_code == 0
-    with closing(open_store(url, StoreOptions())) as store:
+    assert copied(source, postgres_url).exit_code == 0
+    with closing(open_store(postgres_url, StoreOptions())) as store:
         assert answers(store) == answers(source)
     source.close()
 
 
 def test_nothing_is_copied_onto_events(
-    source: SQLiteStore, url: str, feed_of: Callable[..., Any]
+    source: SQLiteStore, postgres_url: str, feed_of: Callable[..., Any]
 ) -> None:
-    with closing(open_store(url, StoreOptions())) as store:
+    with closing(open_store(postgres_url, StoreOptions())) as store:
         feed_of(store)(Click(START_MS, "a", "/b", 1, "WEB"))
-    done = copied(source, url)
+    done = copied(source, postgres_url)
     assert (done.exit_code, "has events already" in done.output) == (3, True)
 
 
 def test_what_changed_since_is_not_mixed_with_half_a_copy(
-    source: SQLiteStore, url: str, feed_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    source: SQLiteStore,
+    postgres_url: str,
+    feed_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: Any) -> Iterator[Any]:
         raise OSError("the power is gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(_sql_copy, "_rows", fail)
-        copied(source, url)
+        copied(source, postgres_url)
     feed_of(source, NEXT)(Click(START_MS, "a", "/b", 1, "WEB"))
     source.close()
-    done = copied(source, url)
+    done = copied(source, postgres_url)
     assert (done.exit_code, "has changed since" in done.output) == (3, True)
 
 

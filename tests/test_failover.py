@@ -233,20 +233,18 @@ def verify(url: str, folders: list[Path]) -> None:
 
 
 def test_a_drainer_that_is_killed_between_commit_and_removal_counts_nothing_twice(
-    schemas: Any, folder: Path, run_python: Callable[..., Any]
+    postgres_url: str, folder: Path, run_python: Callable[..., Any]
 ) -> None:
-    url = schemas.lend()
-    killed = run_python(KILLED, url, folder, stderr=subprocess.DEVNULL)
+    killed = run_python(KILLED, postgres_url, folder, stderr=subprocess.DEVNULL)
     assert killed.wait(120) == -signal.SIGKILL
     (left,) = segment_paths(folder / "journal")
-    with closing(open_store(url, StoreOptions())) as store:
+    with closing(open_store(postgres_url, StoreOptions())) as store:
         assert store.watermarks()[left.stem][1] == 200
-    drain_all([folder], url)
-    with closing(open_store(url, StoreOptions())) as store:
+    drain_all([folder], postgres_url)
+    with closing(open_store(postgres_url, StoreOptions())) as store:
         with closing(store.reader()) as reader:
             assert (reader.ledger()["stored"], reader.watermarks()) == (200, {})
         assert store.check() == []
-    schemas.give_back(url)
 
 
 KILLED = """

@@ -29,7 +29,7 @@ from clickmw.stores._postgres_hosts import disagreements
 from clickmw.stores.base import Erasure, Filter, StoreOptions
 from clickmw.stores.postgresql import PostgreSQLStore, masked
 from clickmw.visitors import Salts
-from tests.postgres_server import PostgresServer, Schemas, postgres_server
+from tests.postgres_server import PostgresServer, postgres_server
 
 SECRET = "thirty-two characters or more are fine"
 START_MS = 1_750_000_000_000
@@ -41,19 +41,12 @@ DAY = 20_000
 
 
 @pytest.fixture
-def url(schemas: Schemas) -> Iterator[str]:
-    lent = schemas.lend()
-    yield lent
-    schemas.give_back(lent)
-
-
-@pytest.fixture
-def store_at(url: str) -> Iterator[Callable[..., PostgreSQLStore]]:
+def store_at(postgres_url: str) -> Iterator[Callable[..., PostgreSQLStore]]:
     """Open the store as a host does; options as keywords."""
     made: list[PostgreSQLStore] = []
 
     def open_one(**options: Any) -> PostgreSQLStore:
-        made.append(open_store(url, StoreOptions(**options)))  # type: ignore[arg-type]
+        made.append(open_store(postgres_url, StoreOptions(**options)))  # type: ignore[arg-type]
         return made[-1]
 
     yield open_one
@@ -287,11 +280,11 @@ def test_what_was_erased_at_one_host_is_not_remembered_by_another(
 
 
 def test_a_schema_of_a_later_clickmw_is_left_alone(
-    url: str, store: PostgreSQLStore, postgres: PostgresServer, feed_of: Callable[..., Any]
+    postgres_url: str, store: PostgreSQLStore, postgres: PostgresServer, feed_of: Callable[..., Any]
 ) -> None:
     store.migrate()
     postgres.query(f"UPDATE {store.schema}.meta SET value = '99' WHERE key = 'schema'")
-    with closing(open_store(url, StoreOptions())) as later:
+    with closing(open_store(postgres_url, StoreOptions())) as later:
         with pytest.raises(StoreTooNew, match="Upgrade clickmw"):
             feed_of(later)(CLICK)
         with pytest.raises(StoreError, match="Upgrade clickmw"):
@@ -304,8 +297,8 @@ def test_a_database_without_our_schema_says_how_it_is_made(postgres: PostgresSer
         store.reader()
 
 
-def test_backup_names_the_program_that_does_it(url: str, tmp_path: Path) -> None:
-    words = ["--store", url, "backup", str(tmp_path / "copy.db")]
+def test_backup_names_the_program_that_does_it(postgres_url: str, tmp_path: Path) -> None:
+    words = ["--store", postgres_url, "backup", str(tmp_path / "copy.db")]
     done = CliRunner().invoke(main, words, env={"CLICKMW_SECRET": SECRET})
     assert done.exit_code == 3
     assert "pg_dump --schema=" in done.output
@@ -367,18 +360,21 @@ VIEWS = ("clicks", "searches", "impressions", "feedback", "answers", "conversion
 
 
 def test_the_hosts_have_the_same_salt_and_the_store_has_none_that_anybody_can_use(
-    url: str, tmp_path: Path, postgres: PostgresServer
+    postgres_url: str, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     doors = [
         ClickMW(
-            lambda environ, start: [], secret=SECRET, store=url, journal=str(tmp_path / name)
+            lambda environ, start: [],
+            secret=SECRET,
+            store=postgres_url,
+            journal=str(tmp_path / name),
         ).door
         for name in ("one", "two")
     ]
     today = time.time_ns() // 86_400_000_000_000
     salts = [door.recorder.salts.salt(today, today=today) for door in doors]
     assert salts[0] == salts[1] is not None
-    schema = url.partition("schema=")[2]
+    schema = postgres_url.partition("schema=")[2]
     ((kept,),) = postgres.query(f"SELECT salt FROM {schema}.salt WHERE day = {today}")
     assert (len(kept), bytes(kept) == salts[0]) == (32, False)
     for door in doors:
@@ -420,10 +416,10 @@ def test_salts_are_there_before_a_visitor_waits_for_them(tmp_path: Path) -> None
     assert asked == [DAY, DAY + 1]
 
 
-def test_hosts_that_differ_where_they_must_not_are_named(url: str, tmp_path: Path) -> None:
+def test_hosts_that_differ_where_they_must_not_are_named(postgres_url: str, tmp_path: Path) -> None:
     windows = {"one": 1800, "two": 60}
     for name, seconds in windows.items():
-        settings = {"secret": SECRET, "store": url, "dedupe_window_s": seconds}
+        settings = {"secret": SECRET, "store": postgres_url, "dedupe_window_s": seconds}
         clicks = ClickMW(lambda environ, start: [], journal=str(tmp_path / name), **settings)
         clicks.door.store.watermarks()
         health = clicks.door.routes.read_health()
@@ -431,7 +427,7 @@ def test_hosts_that_differ_where_they_must_not_are_named(url: str, tmp_path: Pat
         clicks.door.store.close()
     assert health["status"] == "degraded"
     assert "differ in dedupe_window_s: 1800 on " in health["store"]["error"]
-    found = examine(Settings.load({"secret": SECRET, "store": url}, environ={}))
+    found = examine(Settings.load({"secret": SECRET, "store": postgres_url}, environ={}))
     ((verdict, text),) = [(each.verdict, each.text) for each in found if each.topic == "hosts"]
     assert verdict == "bad"
     assert "60 on " in text
@@ -445,8 +441,10 @@ def test_hosts_that_agree_are_not_named() -> None:
     ]
 
 
-def test_a_key_that_was_revoked_at_one_host_stops_at_all(url: str, store: PostgreSQLStore) -> None:
-    settings = Settings.load({"secret": SECRET, "store": url}, environ={})
+def test_a_key_that_was_revoked_at_one_host_stops_at_all(
+    postgres_url: str, store: PostgreSQLStore
+) -> None:
+    settings = Settings.load({"secret": SECRET, "store": postgres_url}, environ={})
     text, key = make_key(settings, "read", None, "")
     store.add_key(key)
     rings = [KeyRing(settings), KeyRing(settings)]
@@ -458,8 +456,12 @@ def test_a_key_that_was_revoked_at_one_host_stops_at_all(url: str, store: Postgr
     assert READ_AGAIN_S < 5
 
 
-def test_watermarks_of_other_hosts_stay_however_old(url: str, tmp_path: Path, feed_of: Any) -> None:
-    clicks = ClickMW(lambda environ, start: [], secret=SECRET, store=url, journal=str(tmp_path))
+def test_watermarks_of_other_hosts_stay_however_old(
+    postgres_url: str, tmp_path: Path, feed_of: Any
+) -> None:
+    clicks = ClickMW(
+        lambda environ, start: [], secret=SECRET, store=postgres_url, journal=str(tmp_path)
+    )
     old = "1000000000000-00000000aa"
     feed_of(clicks.door.store, old)(CLICK)
     clicks.door.journal.tally("prefetch")
