@@ -26,18 +26,16 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
     """
     ledger: dict[str, int] = {}
     marks: dict[str, tuple[int, int]] = {}
-    error = None
+    warning = None
     try:
-        reader = fresh_reader(store)
-        try:
+        with contextlib.closing(fresh_reader(store)) as reader:
             ledger, marks = reader.ledger(), reader.watermarks()
-            error = next(iter(reader.disagreements()), None)
-        finally:
-            reader.close()
+            differ = next(iter(reader.disagreements()), None)
+            described = store.describe(reader)
+        trouble = differ or drain.trouble or described["error"]
+        warning = described["warning"]
     except StoreError as unreadable:
-        error = str(unreadable)
-    described = store.describe()
-    trouble = error or drain.trouble or described["error"]
+        trouble = str(unreadable)
     running, pending, size = _journal_beyond(journal.folder, marks)
     tallies = journal.pending_tallies()
     for name, count in tallies.items():
@@ -47,7 +45,7 @@ def read_health(store: Store, journal: Journal, drain: Drain) -> dict[str, Any]:
     causes = [
         journal.trouble if journal.refused else "",
         _FULL if failing and not journal.refused else "",
-        trouble or described.get("warning") or "",
+        trouble or warning or "",
         _late(journal.folder, marks) if not trouble else "",
         drain.sync_trouble or journal.sync_trouble,
         drain.clock.doubt(),

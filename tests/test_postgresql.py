@@ -503,6 +503,18 @@ def test_a_server_that_is_away_costs_nothing_but_disk(
     clicks.door.store.close()
 
 
+def test_health_connects_once(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks = ClickMW(lambda environ, start: [], secret=SECRET, store=postgres_url, journal=tmp_path)
+    store: Any = clicks.door.store
+    made, connect = [], store._connect
+    monkeypatch.setattr(store, "_connect", lambda settings: made.append(0) or connect(settings))
+    assert clicks.door.routes.read_health()["status"] == "ok"
+    assert made == [0]
+    clicks.door.worker.close()
+
+
 def test_doctor_says_that_the_server_is_away(tmp_path: Path) -> None:
     store = "postgresql://user:geheim@127.0.0.1:1/database"
     found = examine(Settings.load({"secret": SECRET, "store": store}, environ={}))

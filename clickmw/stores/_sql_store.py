@@ -254,14 +254,17 @@ class SQLStore:
         """Return the salt of *day* that all hosts share; there is one host, and its folder has it."""
         return salt
 
-    def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error", "warning"}`` for health."""
-        error = None
+    def describe(self, reader: Reader | None = None) -> dict[str, Any]:
+        """Return ``{"kind", "ok", "error", "warning"}`` for health; opens nothing beside *reader*."""
         try:
-            self.reader().close()
+            if reader is None:
+                with contextlib.closing(self.reader()) as opened:
+                    return self.describe(opened)
+            error = self._fault(reader)
         except StoreError as trouble:
             error = str(trouble)
-        return {"kind": self.kind, "ok": error is None, "error": error, "warning": None}
+        said = {"kind": self.kind, "ok": error is None, "error": error}
+        return {**said, "warning": self._warning()}
 
     def close(self) -> None:
         """Close the writing connection; the next write opens a new one."""
@@ -300,6 +303,14 @@ class SQLStore:
 
     def _tell_others(self, connection: Any) -> None:
         """In a transaction: make the other writers forget the ids that they know."""
+
+    def _fault(self, reader: Any) -> str | None:
+        """Return what is wrong although it can be read."""
+        return None
+
+    def _warning(self) -> str | None:
+        """Return what is no trouble yet."""
+        return None
 
     def _before_erasing(self) -> None:
         """Make ready for what leaves no trace."""

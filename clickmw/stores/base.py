@@ -648,7 +648,10 @@ class Store(Protocol):
     def keep_salt(self, day: int, salt: bytes) -> bytes:
         """Return the salt of *day* that all hosts share: the one that is there, else *salt* from now on."""
 
-    def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error", "warning"}`` for health; a warning is no trouble yet."""
+    def describe(self, reader: Reader | None = None) -> dict[str, Any]:
+        """Return ``{"kind", "ok", "error", "warning"}`` for health; a warning is no trouble yet.
+
+        Nothing is opened when a *reader* of this store is open.
+        """
 
     def close(self) -> None: ...

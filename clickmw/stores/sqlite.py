@@ -124,18 +124,11 @@ class SQLiteStore(SQLStore):
             damage.remember(self.path, found[0])
         return found
 
-    def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error", "warning"}`` for health."""
-        try:
-            with contextlib.closing(self._read_only()) as connection:
-                later = too_new(connection)
-            error = damage.known(self.path) or (str(later) if later else None)
-        except StoreError as trouble:
-            error = str(trouble)
-        said = {"kind": self.kind, "ok": error is None, "error": error}
-        return {**said, "warning": self._long_log()}
+    def _fault(self, reader: Any) -> str | None:
+        later = too_new(reader._connection)
+        return damage.known(self.path) or (str(later) if later else None)
 
-    def _long_log(self) -> str | None:
+    def _warning(self) -> str | None:
         size = _size_of(self._log)
         if size < LONG_LOG:
             return None
