@@ -345,7 +345,7 @@ def _is_label_text(text: str) -> bool:
         return False
     if text.startswith("-") or text.endswith("-") or text[2:4] == "--" or _INVISIBLE & set(text):
         return False
-    return all(c in "-_" if c < "0" else category(c) in _TEXT_CATEGORIES for c in text)
+    return all(category(char) in _TEXT_CATEGORIES for char in text)  # the hyphen is a Pd
 
 
 def _mixes_directions(labels: list[str]) -> bool:

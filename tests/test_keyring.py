@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hmac
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from clickmw import keyring
-from clickmw.keyring import Holder, KeyRing, make_key, shown_key
+from clickmw.keyring import READ_AGAIN_S, Holder, KeyRing, make_key, shown_key
 from clickmw.settings import Settings
 from clickmw.stores import open_store
 from clickmw.stores.base import StoreOptions
@@ -119,8 +121,33 @@ def test_a_key_of_a_stored_form_that_nobody_has_opens_nothing(tmp_path: Path) ->
     text, kept = make_key(settings, "read", None, "one")
     store.add_key(kept)
     store.close()
+    assert abs(kept.created_ms - time.time() * 1000) < 60_000
     ring = KeyRing(settings)
     assert ring.find(text) == Holder("read", None)
     assert ring.find(text[:-1] + ("A" if text[-1] != "A" else "B")) is None
     assert ring.find(text.replace(kept.id, "0" * 8)) is None
     assert ring.find("") is None
+
+
+def test_the_store_is_asked_for_its_keys_now_and_then_and_not_at_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[str] = []
+
+    class Empty:
+        def list_keys(self) -> list[Any]:
+            return []
+
+    def open_noted(url: str, _options: StoreOptions) -> Empty:
+        opened.append(url)
+        return Empty()
+
+    now = [1000.0]
+    monkeypatch.setattr(keyring, "open_store", open_noted)
+    monkeypatch.setattr(keyring, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    ring = KeyRing(Settings(secret="s" * 32))
+    text = f"cmw_{0:08x}_{'a' * 43}"
+    for passed in (0.0, 1.0, READ_AGAIN_S, READ_AGAIN_S + 0.1, READ_AGAIN_S + 0.2):
+        now[0] = 1000.0 + passed
+        assert ring.find(text) is None
+    assert len(opened) == 2

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from clickmw.targets import (
     HOST_LIMIT,
     Target,
+    _ascii_host,
+    _compared,
     ascii_host,
     host_of,
     keeps_host,
@@ -51,6 +53,7 @@ def location(href: str, **changes: object) -> str:
         ("https://other.example/%zz%0d%0a", "https://other.example/%zz%0d%0a"),
         ("https://other.example//a//b", "https://other.example//a//b"),
         ("https://other.example/?next=\\x", "https://other.example/?next=\\x"),
+        ("https://Other.example/?next=\\x#\\y", "https://other.example/?next=\\x#\\y"),
         ("https://other.example/\"'<>", "https://other.example/%22%27%3C%3E"),
         ("https://bücher.example/", "https://xn--bcher-kva.example/"),
         ("https://straße.example/", "https://xn--strae-oqa.example/"),
@@ -177,6 +180,7 @@ def test_a_relative_link_begins_from_the_base() -> None:
     assert location("/a", base="http://cdn.example/m/") == "http://cdn.example/a"
     assert location("//o.example/a", base="http://cdn.example/m/") == "http://o.example/a"
     assert location("a", base="  ") == "/docs/a"
+    assert location("a", base="\f/manual/\t") == "/manual/a"
 
 
 @pytest.mark.parametrize(
@@ -186,6 +190,7 @@ def test_a_relative_link_begins_from_the_base() -> None:
         *(("http://docs.example.org:80/", True), ("https://docs.example.org./", False)),
         *(("https://docs.example.org:8443/", False), ("//cdn.example/", False)),
         *(("data:text/html,x", False), ("\\\\cdn.example", False), ("https:x", False)),
+        *(("//docs.example.org:443/", True), ("//docs.example.org:80/", False)),
     ],
 )
 def test_paths_are_the_pages_own_below_a_base_of_its_host(base: str, keeps: bool) -> None:
@@ -216,6 +221,8 @@ def test_the_pages_own_host_may_be_a_private_one(host: str) -> None:
 
 
 def test_another_port_is_another_host() -> None:
+    assert follow("https://www.example.org/a", page_host=f"{HOST}:443") == Target("/a", True)
+    assert follow("http://www.example.org/a", page_host=f"{HOST}:80") == Target("/a", True)
     assert follow("http://shop.example:81/a", page_host="shop.example:80") == Target(
         "http://shop.example:81/a", False
     )
@@ -468,6 +475,9 @@ def test_a_location_has_at_most_2048_characters() -> None:
     assert problem(start + "a" * (2049 - len(start))) == "length"
     assert follow("/" + "a" * 2047) == Target("/" + "a" * 2047, True)
     assert follow("/" + "a" * 2048) == "length"
+    careful = "https://OTHER.example/"
+    assert location(careful + "a" * (2048 - len(start))) == start + "a" * (2048 - len(start))
+    assert follow("/a/../" * 400) == "length"
 
 
 def test_the_last_port_and_the_longest_label_are_signed() -> None:
@@ -479,8 +489,55 @@ def test_the_last_port_and_the_longest_label_are_signed() -> None:
         expected = f"https://{encoded}.example/" if len(encoded) <= 63 else "host"
         found = follow(f"https://{label}.example/")
         assert (found.location if isinstance(found, Target) else found) == expected
+        assert follow(f"https://{encoded}.example/") == found
     assert location("https://データー.example/") == "https://xn--5ckp3nb.example/"
     assert follow("https://ü_a.example/") == "host"
+
+
+def test_the_longest_host_and_its_longest_port_are_signed() -> None:
+    for length in (252, 253, 254):
+        host = ("A" * 49 + ".") * 5 + "a" * (length - 250)
+        found = follow(f"https://{host}/")
+        assert found == (Target(f"https://{host.lower()}/", False) if length < 254 else "host")
+    assert location("https://other.example:00000443/") == "https://other.example/"
+    assert follow("https://other.example:000000443/") == "port"
+
+
+@pytest.mark.parametrize(
+    ("label", "encoded"),
+    [
+        pytest.param("हिन्दी", "xn--j2bd4cyah0f", id="marks with and without a width"),
+        pytest.param("क१", "xn--11b8n", id="digits of another script"),
+        pytest.param("❤", "xn--qei", id="a symbol"),
+        pytest.param("ա֊բ", "xn--y9ac3j", id="a hyphen of another script"),
+        pytest.param("bü-cher0", "xn--b-cher0-n2a", id="a hyphen and nought"),
+        pytest.param("عرب", "xn--ngbrx", id="from right to left"),
+        pytest.param("XN-a", "xn-a", id="nearly punycode"),
+        pytest.param("ｘn-a", "xn-a", id="nearly punycode, wide"),
+    ],
+)
+def test_a_label_of_any_script_is_signed_as_browsers_write_it(label: str, encoded: str) -> None:
+    assert location(f"https://{label}.example/") == f"https://{encoded}.example/"
+
+
+@pytest.mark.parametrize(
+    "label", ["a\u115fb", "a\u1160b", "a\u17b4b", "a\u17b5b", "ab--ü", "ü-", "-ü"]
+)
+def test_a_label_that_shows_less_than_it_is_or_looks_encoded_is_not_signed(label: str) -> None:
+    encoded = "xn--" + label.encode("punycode").decode()
+    assert follow(f"https://{label}.example/") == "host"
+    assert follow(f"https://{encoded}.example/") == "host"
+
+
+def test_a_host_that_is_too_long_is_not_remembered() -> None:
+    for length, remembered in ((HOST_LIMIT + 1, 0), (HOST_LIMIT, 1)):
+        for look, cache in (
+            (lambda host: ascii_host(host), _ascii_host),
+            (lambda host: follow("https://a.example/", page_host=host), _compared),
+        ):
+            cache.cache_clear()
+            look("a" * length)
+            assert cache.cache_info().misses == remembered
 
 
 def test_target_hosts_bound_links_of_every_spelling() -> None:
@@ -494,6 +551,21 @@ def test_target_hosts_bound_links_of_every_spelling() -> None:
         assert follow(href, target_hosts=known) == "host"
         assert isinstance(follow(href), Target)
     assert location("https://GOOD.example/", target_hosts=known) == "https://good.example/"
+    assert location("https://good.example./", target_hosts=known) == "https://good.example./"
+
+
+@pytest.mark.parametrize(
+    ("known", "href"),
+    [
+        ("::ffff:cb00:7105", "https://[::ffff:203.0.113.5]/"),
+        ("fe80::1%eth0", "https://[fe80::1%eth0]/"),
+        ("10.0.0.7", "http://10.0.0.7./"),
+        ("10.0.0.7", "http://10.0.0.07/"),
+    ],
+    ids=["IPv4 in IPv6", "with a zone", "with a dot", "with a nought"],
+)
+def test_an_address_in_an_odd_spelling_is_nobodys_target(known: str, href: str) -> None:
+    assert follow(href, target_hosts=frozenset({known, "10.0.0.07"})) == "private"
 
 
 def test_a_host_that_reads_both_ways_is_not_signed() -> None:
@@ -501,3 +573,6 @@ def test_a_host_that_reads_both_ways_is_not_signed() -> None:
     assert follow("https://1a.אב.example/") == "host"
     assert follow("https://אב.1example/") == "host"
     assert location("https://1a.example/") == "https://1a.example/"
+    assert location("https://عرب.אב.example/") == "https://xn--ngbrx.xn--4dbc.example/"
+    assert location("https://XN-a.אב.example/") == "https://xn-a.xn--4dbc.example/"
+    assert follow("https://1a.عرب.example/") == "host"
