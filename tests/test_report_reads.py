@@ -22,6 +22,7 @@ from clickmw.rollups import BILLION, bucket_of
 from clickmw.stores import (
     _sqlite_drilldown_queries,
     _sqlite_facts,
+    _sqlite_panels,
     _sqlite_queries,
     _sqlite_reading,
 )
@@ -632,7 +633,7 @@ def test_trends_are_those_of_the_views(
 # -- how it is read ------------------------------------------------------------------------------
 
 
-def all_answers(reader: Reader, asked: Filter) -> list[Any]:
+def all_answers(reader: Reader, asked: Filter, limit: int = 20) -> list[Any]:
     before = replace(asked, first_day=date(2025, 6, 1), last_day=date(2025, 6, 2))
     return [
         reader.totals(asked),
@@ -640,15 +641,15 @@ def all_answers(reader: Reader, asked: Filter) -> list[Any]:
         *(reader.facet(asked, name) for name in FACETS),
         reader.positions(asked),
         reader.modules(asked),
-        reader.top_queries(asked, 20),
-        reader.top_results(asked, 20),
-        reader.queries_without_clicks(asked, 20),
-        reader.queries_without_results(asked, 20),
-        reader.queries_with_few_clicks(asked, 20, least=2),
-        reader.queries_with_low_ctr(asked, 20, least=2, below=90),
-        reader.queries_clicked_deep(asked, 20, least=1, deeper=2),
-        reader.trending_queries(asked, before, 20, least=1),
-        reader.trending_results(asked, before, 20, least=1),
+        reader.top_queries(asked, limit),
+        reader.top_results(asked, limit),
+        reader.queries_without_clicks(asked, limit),
+        reader.queries_without_results(asked, limit),
+        reader.queries_with_few_clicks(asked, limit, least=2),
+        reader.queries_with_low_ctr(asked, limit, least=2, below=90),
+        reader.queries_clicked_deep(asked, limit, least=1, deeper=2),
+        reader.trending_queries(asked, before, limit, least=1),
+        reader.trending_results(asked, before, limit, least=1),
     ]
 
 
@@ -658,6 +659,7 @@ def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
     found = []
     for short in (True, False):
         monkeypatch.setattr(SQLiteReader, "_is_in_most", lambda *_, short=short: short)
+        monkeypatch.setattr(SQLiteReader, "_has_few", lambda *_, short=short: short)
         if asked.text is None:
             monkeypatch.setattr(SQLiteReader, "_has_many", lambda *_, short=short: short)
         with closing(filled.reader()) as reader:
@@ -683,6 +685,46 @@ def test_a_text_that_most_queries_have_is_told_from_one_that_few_have(reader: An
 def test_many_searches_of_few_queries_are_told_from_few(reader: Any) -> None:
     assert reader._has_many(replace(ALL, trust="signed"))
     assert not reader._has_many(replace(ALL, device="mobile", language="de", profile="blog"))
+
+
+def test_few_days_are_told_from_many(reader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reader._has_few(replace(ALL, last_day=ALL.first_day - timedelta(days=1)))
+    assert not reader._has_few(ALL)  # more searches than queries
+    monkeypatch.setattr(_sqlite_panels, "FEW", 0)
+    assert not reader._has_few(replace(ALL, last_day=ALL.first_day - timedelta(days=1)))
+
+
+@pytest.mark.parametrize("more", [{}, {"text": "tax"}, {"text": "a"}, {"site": "docs"}], ids=str)
+def test_a_filter_that_leaves_nothing_out_is_answered_as_by_those_that_leave_some(
+    new_store: Callable[..., SQLiteStore],
+    feed_of: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    more: dict[str, Any],
+) -> None:
+    asked = replace(ALL, trust="signed", **more)
+    with closing(new_store()) as store:
+        feed_of(store)(*(_signed(event) for event in history(searches=200)))
+        with closing(store.reader()) as reader:
+            assert reader._leaves_nothing_out(asked, asked)
+            found = all_answers(reader, asked, EVERYTHING)
+            monkeypatch.setattr(SQLiteReader, "_leaves_nothing_out", lambda *_: False)
+            others = all_answers(reader, asked, EVERYTHING)
+    # Of as many searches, one list has those with more clicks first.
+    assert [_rows_of(each) for each in found] == [_rows_of(each) for each in others]
+
+
+def _rows_of(answer: Any) -> list[str]:
+    return sorted(map(repr, answer if isinstance(answer, list) else [answer]))
+
+
+def _signed(event: Any) -> Event:
+    return event._replace(trust="signed") if hasattr(event, "trust") else event
+
+
+def test_a_filter_that_leaves_something_out_is_told_from_one_that_does_not(reader: Any) -> None:
+    for more in ({"trust": "signed"}, {"module": "BWEB"}, {"robots": True}):
+        asked = replace(ALL, **more)
+        assert not reader._leaves_nothing_out(asked, asked)
 
 
 def test_where_raw_rows_are_pruned_a_text_counts_those_that_are_left(

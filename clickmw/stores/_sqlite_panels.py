@@ -41,6 +41,8 @@ from clickmw.stores.base import (
 
 #: How many of the queries that were asked first, and last, say whether most have a text.
 SAMPLE = 2_000
+#: Of so many searches lists are made in less than 50 ms without looking elsewhere.
+FEW = 150_000
 
 
 class SQLiteReader(DrilldownReader):
@@ -109,7 +111,7 @@ class SQLiteReader(DrilldownReader):
 
     def top_queries(self, asked: Filter, limit: int) -> list[QueryRow]:
         """Return the most searched queries, then those only clicked."""
-        if not is_by_more(asked):
+        if not self._needs_facts(asked):
             return self._kept("top", asked, limit)
         tally = self._tally(asked)
         found = self._of(asked, limit, [(query, sums[0], 0) for query, sums in tally.items()])
@@ -119,7 +121,7 @@ class SQLiteReader(DrilldownReader):
 
     def queries_without_clicks(self, asked: Filter, limit: int) -> list[QueryRow]:
         """Return the most searched queries that had answers but no click."""
-        if not is_by_more(asked):
+        if not self._needs_facts(asked):
             return self._kept("unclicked", asked, limit)
         searches = {
             query: all_ for query, (all_, _, empty) in self._tally(asked).items() if all_ > empty
@@ -131,12 +133,12 @@ class SQLiteReader(DrilldownReader):
 
     def queries_without_results(self, asked: Filter, limit: int) -> list[QueryRow]:
         """Return the queries that most often found nothing."""
-        read = self._ranked if is_by_more(asked) else self._kept
+        read = self._ranked if self._needs_facts(asked) else self._kept
         return read("empty", asked, limit)
 
     def queries_with_few_clicks(self, asked: Filter, limit: int, *, least: int) -> list[QueryRow]:
         """Return the queries with *least* searches or more that miss most clicks."""
-        if not is_by_more(asked):
+        if not self._needs_facts(asked):
             return self._kept("few", asked, limit, least=least)
         tally = self._tally(asked)
         all_found = sum(searches - empty for searches, _, empty in tally.values())
@@ -152,7 +154,7 @@ class SQLiteReader(DrilldownReader):
         self, asked: Filter, limit: int, *, least: int, below: int
     ) -> list[QueryRow]:
         """Return the queries with *least* searches and clicks and fewer than *below* clicks for 100 searches."""
-        if not is_by_more(asked):
+        if not self._needs_facts(asked):
             return self._kept("low", asked, limit, least=least, below=below)
         # With so few clicks most of the searches and clicks are searches.
         searches = {
@@ -172,14 +174,14 @@ class SQLiteReader(DrilldownReader):
         self, asked: Filter, limit: int, *, least: int, deeper: int
     ) -> list[QueryRow]:
         """Return the queries whose *least* or more placed clicks stand *deeper* on average."""
-        read = self._ranked if is_by_more(asked) else self._kept
+        read = self._ranked if self._needs_facts(asked) else self._kept
         return read("deep", asked, limit, least=least, deeper=deeper)
 
     def trending_queries(
         self, asked: Filter, before: Filter, limit: int, *, least: int
     ) -> list[TrendRow]:
         """Return the queries whose searches have grown most."""
-        if not is_by_more(asked):
+        if not self._needs_facts(asked, before):
             return self._trends(sql.TRENDING_QUERIES, asked, before, limit, least)
         earlier = replace(asked, first_day=before.first_day, last_day=before.last_day)
         was = self._tally(earlier)
@@ -194,17 +196,19 @@ class SQLiteReader(DrilldownReader):
         self, asked: Filter, before: Filter, limit: int, *, least: int
     ) -> list[TrendRow]:
         """Return the results whose clicks have grown most."""
-        is_kept = not is_by_more(asked) and asked.text is None
+        is_kept = not self._needs_facts(asked, before) and asked.text is None
         question = sql.TRENDING_RESULTS if is_kept else self._questions(asked).trending_results
         return self._trends(question, asked, before, limit, least)
 
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
         """Return the most clicked results."""
         bound = self._bind(asked, limit)
-        if is_by_more(asked) or not self._has_all_clicks(asked):
+        if self._needs_facts(asked) or not self._has_all_clicks(asked):
             return self._results(self._questions(asked).top_results, bound)
         found = self._results(sql.TOP_RESULTS, bound)
-        return found if asked.text is None else [replace(row, impressions=None) for row in found]
+        if asked.text is None and not is_by_more(asked):
+            return found
+        return [replace(row, impressions=None) for row in found]
 
     def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
         """Return the results that were shown most and never clicked, by site and days only."""
@@ -298,7 +302,11 @@ class SQLiteReader(DrilldownReader):
     def _kept(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
         """Return a list of queries as the rollups have it."""
         bound = self._bind(asked, limit, **more)
-        return [query_row(row) for row in self._rows(sql.QUERIES[name], bound)]
+        question = sql.QUERIES[name]
+        if name in sql.OF_FEW_DAYS and self._has_few(asked):
+            question = sql.OF_FEW_DAYS[name]
+        found = [query_row(row) for row in self._rows(question, bound)]
+        return [replace(row, impressions=None) for row in found] if is_by_more(asked) else found
 
     def _ranked(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
         """Return a list of queries as the facts have it."""
@@ -320,8 +328,37 @@ class SQLiteReader(DrilldownReader):
         """Tell whether to look up every query takes less time than to count every search."""
         if asked.text is not None:
             return True
-        searches: int = self._rows(sql.SUMS[""], self._bind(asked))[0][1]
-        return searches > 2 * int(self._rows(facts.LAST_QUERY)[0][0])
+        return self._searches(asked) > 2 * self._queries()
+
+    def _needs_facts(self, asked: Filter, before: Filter | None = None) -> bool:
+        """Tell whether the sums by query do not have the answer, in the days *before* neither.
+
+        They have it where further filters leave nothing out, as the only language of a site does.
+        """
+        if not is_by_more(asked):
+            return False
+        periods = (asked, before) if before else (asked,)
+        return not all(self._leaves_nothing_out(asked, period) for period in periods)
+
+    def _leaves_nothing_out(self, asked: Filter, period: Filter) -> bool:
+        """Tell whether as much is asked for as without further filters, of days whose raw rows are all there."""
+        days = replace(asked, first_day=period.first_day, last_day=period.last_day)
+        if asked.robots or not self._is_whole(days):
+            return False
+        every = Filter(first_day=days.first_day, last_day=days.last_day, site=asked.site)
+        some, all_ = (self._rows(sql.SUMS[""], self._bind(each))[0] for each in (days, every))
+        return (some[1], some[7]) == (all_[1], all_[7])
+
+    def _has_few(self, asked: Filter) -> bool:
+        """Tell whether to read the days takes less time than to look through the queries of all days."""
+        return self._searches(asked) < min(1.5 * self._queries(), FEW)
+
+    def _searches(self, asked: Filter) -> int:
+        return int(self._rows(sql.SUMS[""], self._bind(asked))[0][1])
+
+    def _queries(self) -> int:
+        """Return how many queries there are at most."""
+        return int(self._rows(facts.LAST_QUERY)[0][0])
 
     def _tally_by_query(self, asked: Filter) -> dict[int, Sequence[int]]:
         question = facts.TALLY_BY_QUERY if asked.text is None else facts.TALLY_OF_TEXT
@@ -429,10 +466,7 @@ class SQLiteReader(DrilldownReader):
         if asked.named is not None or not self._is_whole(asked):
             return False
         bound = {**self._bind(asked), "sample": SAMPLE}
-        searches, queries = (
-            self._rows(sql.SUMS[""], bound)[0][1],
-            self._rows(facts.LAST_QUERY)[0][0],
-        )
+        searches, queries = self._searches(asked), self._queries()
         more = 0.0
         for count, question in ((searches, facts.HEARD_FIRST), (2 * queries, facts.HEARD_LAST)):
             heard, asked_for = self._rows(question, bound)[0]

@@ -297,26 +297,30 @@ _NOT_CLICKED = f"""
                     WHERE said.query = known.query AND said.site IN {_PLACES} AND said.{_DAYS}
                       AND said.clicks > 0)
 """
+_TOP = "searched or clicked, most searched first."
+_ASKED_FOR = "{first} > 0 OR {second} > 0"
+_UNCLICKED = "that found something and has no click, most searched first."
+_FOUND_UNCLICKED = "sum(clicks) = 0 AND sum(searches) > sum(searches_empty)"
 QUERIES = {
     "top": _queries(
-        "searched or clicked, most searched first.",
+        _TOP,
         _largest(
             OF_QUERIES,
             "searches",
             columns="searches clicks",
             second="sum(clicks)",
-            having="{first} > 0 OR {second} > 0",
+            having=_ASKED_FOR,
         ),
     ),
     "unclicked": _queries(
-        "that found something and has no click, most searched first.",
+        _UNCLICKED,
         _largest(
             OF_QUERIES,
             "searches",
             columns="searches searches_empty clicks",
             likely="1.0 * (searches - searches_empty) / (1 + clicks * clicks)",
             also=_NOT_CLICKED,
-            having="sum(clicks) = 0 AND sum(searches) > sum(searches_empty)",
+            having=_FOUND_UNCLICKED,
         ),
     ),
     "empty": _queries(
@@ -344,6 +348,13 @@ QUERIES = {
             having="{second} >= :least AND sum(position_sum) >= :deeper * {second}",
         ),
     ),
+}
+
+_IN_DAYS = f"FROM day_query {WHERE_SITE} {_WITH_TEXT}"
+#: The same of few days: all that is in them is less than what has enough over all days.
+OF_FEW_DAYS = {
+    "top": _queries(_TOP, ranking(_IN_DAYS, "sum(searches)", "sum(clicks)", having=_ASKED_FOR)),
+    "unclicked": _queries(_UNCLICKED, ranking(_IN_DAYS, "sum(searches)", having=_FOUND_UNCLICKED)),
 }
 
 
