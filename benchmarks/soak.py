@@ -40,9 +40,14 @@ AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/138.0.0.0 Safari/537.36"
 )
+#: SQLite may cache 64 MB of a growing database in the worker that drains, which takes half a million events
+#: to fill. Of a smaller cache that is full soon, any growth that goes on is seen.
+CACHE_KB = 4096
 SITE = """
 from clickmw import ClickMW
+from clickmw.stores import sqlite
 
+sqlite.PRAGMAS = sqlite.PRAGMAS.replace("cache_size = -65536", "cache_size = -{cache_kb}")
 LIST = "".join(f'<li><a data-click href="https://example.org/{{n}}">{{n}}</a></li>' for n in range(10))
 PAGE = f'<html><body><ol data-click-module="BWEB" data-click-total="10">{{LIST}}</ol></body></html>'.encode()
 
@@ -152,7 +157,9 @@ class Server(NamedTuple):
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
     """Run the site under gunicorn."""
-    (folder / "soaked.py").write_text(SITE.format(folder=folder, password=PASSWORD))
+    (folder / "soaked.py").write_text(
+        SITE.format(folder=folder, password=PASSWORD, cache_kb=CACHE_KB)
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
