@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import count
@@ -96,11 +97,25 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("steady" if steady else "searching")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Put the tests of the files that take longest first; ``--no-loadscope-reorder`` leaves them there."""
+    _leave_most_to_the_long_run(items)
+    yield
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+def _leave_most_to_the_long_run(items: list[pytest.Item]) -> None:
+    """Mark as ``long`` what a server's store need not prove each time: all but each nth of ``sampled(n)``."""
+    seen: Counter[Any] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        kind = getattr(item, "callspec", None) and item.callspec.params.get("new_store")
+        if mark and kind not in (None, "sqlite"):
+            if seen[item.function, kind] % mark.args[0]:
+                item.add_marker("long")
+            seen[item.function, kind] += 1
 
 
 class Feed:
@@ -219,6 +234,18 @@ def same_store() -> Callable[..., Any]:
         return type(store)(store.url, store.schema, StoreOptions(**options))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def url_of() -> Callable[[Any], str]:
+    """Return the URL of a store, as a setting has it."""
+
+    def url(store: Any) -> str:
+        if isinstance(store, SQLiteStore):
+            return f"sqlite:///{store.path}"
+        return f"{store.url}?schema={store.schema}"
+
+    return url
 
 
 @pytest.fixture(scope="session", autouse=True)

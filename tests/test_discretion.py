@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -26,7 +25,10 @@ from clickmw.cli import main
 from clickmw.discretion import Discreet, Memory, discreet
 from clickmw.events import Click, Event, Feedback, Search, Shown, new_query_id
 from clickmw.stores.base import Filter, Reader
-from clickmw.stores.sqlite import SQLiteStore
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+pytestmark = pytest.mark.sampled(4)
 
 LEAST = 4
 KEY = "a key that sees every site"
@@ -128,11 +130,10 @@ def _told(chance: random.Random, query: str, visitor: str) -> Click:
 class Truth:
     """The public views, and who searched what by them."""
 
-    def __init__(self, path: Path) -> None:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.row_factory = sqlite3.Row
+    def __init__(self, store: Any) -> None:
+        with closing(store._read_only()) as connection:
             self.rows = {
-                view: [dict(row) for row in connection.execute(f"SELECT * FROM {view}")]
+                view: _named(connection.execute(f"SELECT * FROM {view}"))
                 for view in ("searches", "clicks")
             }
 
@@ -150,31 +151,27 @@ class Truth:
         return {row["query"] for rows in self.rows.values() for row in rows if row["query"]}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, feed_of: Any) -> Path:
-    """A folder with a database that has the history."""
-    path = tmp_path_factory.mktemp("discretion")
-    with closing(SQLiteStore(path / "clicks.db", _options())) as store:
-        store.migrate()
-        feed = feed_of(store)
-        feed(*sorted(history(), key=lambda event: event.received_ms))
-        assert store.check() == []
-    return path
-
-
-def _options() -> Any:
-    from clickmw.stores.base import StoreOptions
-
-    return StoreOptions()
+def _named(cursor: Any) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 @pytest.fixture(scope="module")
-def truth(folder: Path) -> Truth:
-    return Truth(folder / "clicks.db")
+def store(new_store: Any, feed_of: Any) -> Iterator[Any]:
+    """A store that has the history."""
+    with closing(new_store()) as made:
+        feed_of(made)(*sorted(history(), key=lambda event: event.received_ms))
+        assert made.check() == []
+        yield made
 
 
 @pytest.fixture(scope="module")
-def clicks(folder: Path) -> Iterator[ClickMW]:
+def truth(store: Any) -> Truth:
+    return Truth(store)
+
+
+@pytest.fixture(scope="module")
+def clicks(store: Any, url_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickMW]:
     def host(environ: Any, start_response: Any) -> list[bytes]:
         start_response("404 Not Found", [])
         return [b""]
@@ -182,7 +179,8 @@ def clicks(folder: Path) -> Iterator[ClickMW]:
     made = ClickMW(
         host,
         secret="thirty-two characters or more are fine",
-        store=f"sqlite:///{folder}/clicks.db",
+        store=url_of(store),
+        journal=str(tmp_path_factory.mktemp("journal")),
         sites=[{"handle": "docs"}, {"handle": "shop", "hosts": ["shop.example"]}],
         keys=[{"key": KEY, "scope": "admin"}],
         min_visitors=LEAST,
@@ -286,11 +284,8 @@ def _thresholds(page: Any) -> Any:
     return thresholds_of(page)
 
 
-def test_a_plain_reader_would_have_named_them(folder: Path, truth: Truth) -> None:
-    with (
-        closing(SQLiteStore(folder / "clicks.db", _options())) as store,
-        closing(store.reader()) as reader,
-    ):
+def test_a_plain_reader_would_have_named_them(store: Any, truth: Truth) -> None:
+    with closing(store.reader()) as reader:
         assert any("zq" in row.query for row in reader.top_queries(ALL, ENOUGH))
         assert any("zq" in (row.query or "") for row in reader.live(ENOUGH))
         assert any(
@@ -307,12 +302,9 @@ def test_a_plain_reader_would_have_named_them(folder: Path, truth: Truth) -> Non
 
 
 def test_lists_have_every_common_query(
-    reader: Reader, truth: Truth, folder: Path, asked: Filter
+    reader: Reader, truth: Truth, store: Any, asked: Filter
 ) -> None:
-    with (
-        closing(SQLiteStore(folder / "clicks.db", _options())) as store,
-        closing(store.reader()) as plain,
-    ):
+    with closing(store.reader()) as plain:
         for read in (
             lambda of: of.top_queries(asked, ENOUGH),
             lambda of: of.queries_without_clicks(asked, ENOUGH),
@@ -443,15 +435,17 @@ def test_an_agent_is_told_what_is_not_named(browser: TestApp, truth: Truth) -> N
     assert answer["unnamed"]["queries"] == top["unnamed"]["queries"]
 
 
-def test_the_terminal_names_none_either(folder: Path) -> None:
-    store = f"sqlite:///{folder}/clicks.db"
+def test_the_terminal_names_none_either(store: Any, url_of: Any, tmp_path: Path) -> None:
     settings = {
         "CLICKMW_SECRET": "thirty-two characters or more are fine",
         "CLICKMW_MIN_VISITORS": str(LEAST),
+        "CLICKMW_JOURNAL": str(tmp_path),
     }
     for more in ([], ["--json"]):
         result = CliRunner().invoke(
-            main, ["--store", store, "report", "--days", "28", "--top", "200", *more], env=settings
+            main,
+            ["--store", url_of(store), "report", "--days", "28", "--top", "200", *more],
+            env=settings,
         )
         assert result.exit_code == 0, result.output
         assert "zq" not in result.output
@@ -462,11 +456,8 @@ def test_the_terminal_names_none_either(folder: Path) -> None:
 # -- the gate --------------------------------------------------------------------------------------
 
 
-def test_nothing_stands_between_without_the_setting(folder: Path) -> None:
-    with (
-        closing(SQLiteStore(folder / "clicks.db", _options())) as store,
-        closing(store.reader()) as reader,
-    ):
+def test_nothing_stands_between_without_the_setting(store: Any) -> None:
+    with closing(store.reader()) as reader:
         assert discreet(reader, 0, Memory()) is reader
         assert reader.unnamed_queries(ALL) is None
 

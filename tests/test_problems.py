@@ -22,6 +22,9 @@ from clickmw.problems import PROBLEMS, TO_FIX
 from clickmw.stores.base import Filter, Reader
 from clickmw.stores.sqlite import SQLiteStore
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 TODAY = datetime.now(UTC).date()
 NOW = (TODAY - timedelta(days=27), TODAY)
 BEFORE = (TODAY - timedelta(days=55), TODAY - timedelta(days=28))

@@ -22,6 +22,10 @@ from clickmw.events import (
 )
 from clickmw.stores.base import Stored
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+pytestmark = pytest.mark.sampled(12)
+
 NOW = 1_750_000_000_000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -201,7 +205,7 @@ def history(seed: int) -> list[Stored]:
 ALL = """
 SELECT event_id, drop_reason, '' FROM clicks UNION ALL
 SELECT query_id, drop_reason, first_query_id FROM searches UNION ALL
-SELECT event_id, drop_reason, position FROM impressions UNION ALL
+SELECT event_id, drop_reason, CAST(position AS TEXT) FROM impressions UNION ALL
 SELECT event_id, drop_reason, '' FROM conversions ORDER BY 1, 3
 """
 
@@ -264,7 +268,7 @@ def test_what_a_visitor_says_of_a_page_of_ours_is_of_the_session(
 def test_the_report_knows_clicks_of_the_session(feed: Any) -> None:
     feed(TOLD["clicks"])
     feed(SEARCH)
-    sql = "SELECT term.text, clicks FROM cube JOIN term ON term.id = cube.trust WHERE clicks"
+    sql = "SELECT term.text, clicks FROM cube JOIN term ON term.id = cube.trust WHERE clicks > 0"
     assert rows(feed, sql) == [("session", 1)]
 
 
@@ -299,8 +303,8 @@ def test_clicks_and_what_was_shown_have_the_tag_of_their_search(order: str, feed
     feed(
         CLICK._replace(query_id="", client_id="", tag="own"), SAID["impressions"]._replace(tag="ad")
     )
-    assert rows(feed, "SELECT tag FROM clicks") == [("test-b",), ("own",)]
-    assert rows(feed, "SELECT tag FROM impressions") == [("test-b",), ("ad",), ("ad",)]
+    assert sorted(rows(feed, "SELECT tag FROM clicks")) == [("own",), ("test-b",)]
+    assert sorted(rows(feed, "SELECT tag FROM impressions")) == [("ad",), ("ad",), ("test-b",)]
 
 
 @pytest.mark.parametrize(

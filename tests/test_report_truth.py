@@ -32,10 +32,12 @@ from clickmw import ClickMW
 from clickmw.catalog import PANELS
 from clickmw.events import Click, Event, Feedback, Impression, Search, Shown
 from clickmw.stores.base import Filter, Stored
-from clickmw.stores.sqlite import SQLiteStore
 from clickmw.terminal import report_facts
 
-pytestmark = pytest.mark.wide
+pytestmark = [pytest.mark.wide, pytest.mark.sampled(9)]
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -660,7 +662,8 @@ def truth(history: History) -> Truth:
 def clicks(
     history: History,
     tmp_path_factory: pytest.TempPathFactory,
-    new_store: Callable[..., SQLiteStore],
+    new_store: Callable[..., Any],
+    url_of: Callable[[Any], str],
     feed_of: Callable[..., Any],
 ) -> Iterator[ClickMW]:
     """An install whose store took the history in through four writers, a part of it days late."""
@@ -674,7 +677,7 @@ def clicks(
         made = ClickMW(
             lambda environ, start_response: [],
             secret="s" * 40,
-            store=f"sqlite:///{store.path}",
+            store=url_of(store),
             journal=str(tmp_path_factory.mktemp("journal")),
             sites=sites,
             keys=[{"key": KEY, "scope": "admin"}],
@@ -684,7 +687,7 @@ def clicks(
         made.door.worker.close()
 
 
-def deliver(history: History, store: SQLiteStore, feed_of: Callable[..., Any]) -> None:
+def deliver(history: History, store: Any, feed_of: Callable[..., Any]) -> None:
     chance = random.Random(SEED)
     late = lambda stored: stored.event.received_ms + chance.choice([0] * 19 + [3 * DAY])  # noqa: E731
     events = sorted(history.events, key=late)

@@ -14,6 +14,10 @@ import pytest
 from clickmw.events import Click, Return, Search, Seen, Shown, View, new_query_id, query_id_bytes
 from clickmw.stores.base import Stored
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+pytestmark = pytest.mark.sampled(40)
+
 NOW = 1_750_000_000_000
 PAGE = new_query_id(NOW)
 ANNA = "aa" * 8
@@ -332,7 +336,7 @@ def dwells_by_the_rule(feed: Any) -> list[tuple[str, float | None]]:
         for now, event_id, query_id, visitor in rows(
             feed,
             "SELECT received_ms, event_id, query_id, visitor FROM clicks"
-            " WHERE counted AND kind IN ('result', 'ad')",
+            " WHERE counted = 1 AND kind IN ('result', 'ad')",
         )
     ]
     found: dict[str, float | None] = dict.fromkeys(row[0] for row in rows(feed, CLICKED))
