@@ -51,6 +51,8 @@ BREATH_S = 0.005
 SYNC_S = 0.4
 #: A worker's one pass: then it looks whether a drain has come that goes first.
 PASS_S = 1.0
+#: How long a store may catch up before what waits is moved.
+REFRESH_S = 5.0
 #: After a failure of ours, until the next try.
 FAILED_S = 5.0
 PRUNE_EVERY_S = 3600.0
@@ -126,6 +128,8 @@ class Drain:
     _store: Store | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _prune_at: float = field(default_factory=lambda: time.monotonic() + PRUNE_FIRST_S)
+    _is_behind: bool = True
+    _refresh_at: float = 0.0
     _synced: dict[Path, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,6 +148,7 @@ class Drain:
             self.last_pass = time.monotonic()
             try:
                 moved = self._move_all(time.monotonic() + within_s)
+                self._refresh(moved, within_s)
                 self._prune()
             except StoreError as error:
                 self.trouble = str(error)
@@ -260,6 +265,15 @@ class Drain:
         for segment in set(marks) - present:
             if int(segment.partition("-")[0]) < oldest_ms:
                 store.forget_segment(segment)
+
+    def _refresh(self, moved: int, within_s: float) -> None:
+        """Let the store catch up with what was moved, for a share of the time: moving goes first."""
+        self._is_behind |= moved > 0
+        if self._store is None or not self._is_behind or time.monotonic() < self._refresh_at:
+            return
+        begun = time.monotonic()
+        self._is_behind = not self._store.refresh(min(within_s, REFRESH_S))
+        self._refresh_at = time.monotonic() + 2 * (time.monotonic() - begun)
 
     def _prune(self) -> None:
         if self.keep_days is None or time.monotonic() < self._prune_at:

@@ -476,7 +476,8 @@ def _read_line(segment: str, start: int, line: bytes) -> Record:
             return Record(start, end, int(running), (), _tallies(content, start))
         prefix = event_id_prefix(segment) + start.to_bytes(4)
         events = (Stored(prefix + bytes((i,)), decode_event(row)) for i, row in enumerate(content))
-        return Record(start, end, int(running), tuple(events), {})
+        one = body.strip()[1:-1] if len(content) == 1 else b""
+        return Record(start, end, int(running), tuple(events), {}, body=one)
     except (ValueError, TypeError, IndexError, BadEvent):
         return Record(start, end, 0, (), {}, torn=True)
 

@@ -25,7 +25,7 @@ from clickmw.events import Click, Search, Shown, new_query_id
 from clickmw.keyring import READ_AGAIN_S, KeyRing, make_key
 from clickmw.settings import Settings
 from clickmw.stores import open_store, postgresql
-from clickmw.stores._postgres_hosts import disagreements
+from clickmw.stores._hosts import disagreements
 from clickmw.stores.base import Erasure, Filter, StoreOptions
 from clickmw.stores.postgresql import PostgreSQLStore, masked
 from clickmw.visitors import Salts

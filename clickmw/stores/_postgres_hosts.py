@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+from clickmw.stores._hosts import SALT_DAYS, SILENT_MS, disagreements
 from clickmw.stores._postgres_connection import Connection
-
-#: A host that has not been heard of for so long is gone; its settings no longer count.
-SILENT_MS = 86_400_000
-#: A salt is destroyed when its day is more than so many days ago, as on every host.
-SALT_DAYS = 2
 
 KEEP_SALT = "INSERT INTO salt (day, salt) VALUES (?, ?) ON CONFLICT DO NOTHING"
 FIND_SALT = "SELECT salt FROM salt WHERE day = ?"
@@ -44,17 +39,3 @@ def find_disagreements(connection: Connection, now_ms: int) -> Iterator[str]:
     """Yield a sentence for each setting that is not the same on all hosts that are there."""
     rows = connection.execute(FIND_HOSTS, (now_ms - SILENT_MS,)).fetchall()
     yield from disagreements((name, json.loads(settings)) for name, settings in rows)
-
-
-def disagreements(hosts: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[str]:
-    """Yield a sentence for each setting of *hosts* (name, settings) that has several values."""
-    values: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for host, settings in hosts:
-        for name, value in settings.items():
-            values[name][value].append(host)
-    for name, hosts_by_value in sorted(values.items()):
-        if len(hosts_by_value) > 1:
-            said = "; ".join(
-                f"{value} on {', '.join(names)}" for value, names in sorted(hosts_by_value.items())
-            )
-            yield f"the hosts of this store differ in {name}: {said}"

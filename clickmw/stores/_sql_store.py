@@ -15,6 +15,7 @@ from typing import Any
 
 from clickmw.errors import BadEvent, StoreError
 from clickmw.stores import _sqlite_digests as digests
+from clickmw.stores._ledger import account
 from clickmw.stores._sqlite_advertisers import name_advertisers
 from clickmw.stores._sqlite_check import HORIZON
 from clickmw.stores._sqlite_dictionaries import Dictionaries
@@ -125,7 +126,7 @@ class SQLStore:
             if start > taken:
                 raise StoreError(f"segment {segment}: bytes {taken} to {start} were never taken in")
             fresh = [record for record in records if record.start >= taken]
-            ledger, running, torn = _account(fresh, running, torn)
+            ledger, running, torn = account(fresh, running, torn)
             events = [stored for record in fresh for stored in record.events]
             if events:
                 take(connection, self._dictionaries, events, ledger)
@@ -141,6 +142,10 @@ class SQLStore:
         """Drop the watermark of a segment whose file is gone."""
         with self._transaction(False) as connection:
             connection.execute(FORGET_SEGMENT, {"segment": segment})
+
+    def refresh(self, within_s: float = float("inf")) -> bool:
+        """Do nothing: each append keeps the sums."""
+        return True
 
     def prune(self, before_ms: int, *, limit: int) -> int:
         """Delete up to *limit* rows of each kind received before *before_ms*."""
@@ -348,29 +353,6 @@ class SQLStore:
             raise BadEvent(f"{type(error).__name__}: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
-
-
-def _account(records: Sequence[Record], running: int, torn: int) -> tuple[dict[str, int], int, int]:
-    """Return the ledger's changes, the writer's count and whether torn bytes await their explanation.
-
-    What the writer counted and no record holds is called torn only where bytes were torn; anything
-    else stays visible as a difference between the two sources.
-    """
-    ledger: dict[str, int] = {}
-    for record in records:
-        if record.torn:
-            torn = 1
-            continue
-        tallied = 0
-        for name, count in record.tallies.items():
-            ledger[name] = ledger.get(name, 0) + count
-            tallied += count if name.startswith(("opted_out", "dropped.")) else 0
-        missing = record.running - running - len(record.events) - tallied
-        if torn and missing > 0:
-            ledger["dropped.torn"] = ledger.get("dropped.torn", 0) + missing
-        ledger["received"] = ledger.get("received", 0) + record.running - running
-        running, torn = record.running, 0
-    return ledger, running, torn
 
 
 def _write_ledger(

@@ -78,6 +78,7 @@ class Record(NamedTuple):
     events: tuple[Stored, ...]
     tallies: Mapping[str, int]
     torn: bool = False
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -590,6 +591,12 @@ class Store(Protocol):
 
     def forget_segment(self, segment: str) -> None:
         """Drop the watermark of a segment whose file is gone."""
+
+    def refresh(self, within_s: float = float("inf")) -> bool:
+        """Bring what the report reads up to what was taken in, where ``append`` does not do so itself.
+
+        As far as *within_s* goes; False when there is more to do.
+        """
 
     def prune(self, before_ms: int, *, limit: int) -> int:
         """Delete up to *limit* raw events received before *before_ms*; rollups stay. Return how many."""

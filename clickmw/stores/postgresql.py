@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from clickmw.errors import SettingsError, StoreError
+from clickmw.stores._hosts import SAID_EVERY_S
 from clickmw.stores._sql_copy import copy_store
 from clickmw.stores._sql_store import SQLStore
 from clickmw.stores._sqlite_check import check
@@ -36,8 +37,6 @@ APPEND_MS = 60_000
 COMMIT_S = 20.0
 READ_MS = 60_000
 SALT_MS = 2_000
-#: How often a host that drains says that it is there.
-SAID_EVERY_S = 60.0
 
 WRITER = f"SET jit = off; SET lock_timeout = {LOCK_WAIT_MS}"
 # A report's plan depends on its values: on whether a site, a text … was asked for.
