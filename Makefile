@@ -19,9 +19,12 @@ $(USABLE): setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-# What it takes to work on it: frameworks, servers and browsers, in minutes.
+# What it takes to work on it: frameworks, servers and browsers, in minutes. ClickHouse's engine has a
+# folder of its own: with pandas, which it brings along, every process beside it would begin later.
 $(READY): $(USABLE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/clickhouse \
+		"chdb-core-lite >= 26.5" || echo "no ClickHouse engine for this machine: its tests are skipped"
 	touch $@
 
 # Open the printed address; Ctrl+C ends it.

@@ -46,6 +46,7 @@ from clickmw.stores import open_store
 from clickmw.stores.base import Record, Store, Stored, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
 from clickmw.tokens import LinkTarget
+from tests.clickhouse_server import clickhouse_engine, clickhouse_url  # noqa: F401
 from tests.postgres_server import PostgresServer, Schemas, postgres_server
 
 SECRET = "thirty-two characters or more are fine"
@@ -66,6 +67,7 @@ LONGEST = (
     "test_conformance",
     "test_first_minutes",
     "test_failover",
+    "test_clickhouse",
     "test_postgresql",
     "test_store_contract",
     "test_soak",

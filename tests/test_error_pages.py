@@ -10,7 +10,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGE = CHECKOUT / "docs" / "reference" / "errors.md"
-RAISED = {"SettingsError", "StoreError", "StoreTooNew", "Refused"}
+RAISED = {"SettingsError", "StoreError", "StoreTooNew", "Refused", "Unreachable"}
 CHECKED = {"Error", "Warning"}
 LOGS = {"log", "_logger"}
 #: Their refusals answer an agent, who reads them there and then.

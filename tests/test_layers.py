@@ -24,22 +24,26 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("contracts", "settings streaming stores.base"),
     (
         "rules",
-        "counting discretion expectation guesses journal metrics payloads rollups shares stores stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
+        "counting discretion expectation guesses journal keeping metrics payloads rollups shares stores stores._clickhouse_http stores._clickhouse_numbers stores._hosts stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
     ),
     ("services", "recorder drain keyring sharing stores._*"),
     (
         "events of a store",
-        "stores._postgres_hosts stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_reading stores._sqlite_drilldown_queries stores._sqlite_facts",
+        "stores._clickhouse_sums stores._postgres_hosts stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_reading stores._sqlite_drilldown_queries stores._sqlite_facts",
     ),
     (
         "intake of a store",
-        "stores._sqlite_intake stores._sqlite_check stores._sqlite_schema stores._sqlite_drilldowns stores._sqlite_backup",
+        "stores._clickhouse_queries stores._sqlite_intake stores._sqlite_check stores._sqlite_schema stores._sqlite_drilldowns stores._sqlite_backup",
     ),
     (
         "reader of a store",
-        "stores._postgres_schema stores._sql_copy stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
+        "stores._clickhouse_scratch stores._clickhouse_upkeep stores._postgres_schema stores._sql_copy stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
     ),
-    ("what stores share", "stores._sql_store"),
+    (
+        "what a store of servers derives",
+        "stores._clickhouse_refresh stores._clickhouse_copy stores._clickhouse_panels",
+    ),
+    ("what stores share", "stores._sql_store stores._clickhouse_erase"),
     ("evidence of the report", "episodes evidence"),
     ("comparison of the report", "skipping"),
     (
@@ -162,13 +166,13 @@ def test_a_station_knows_the_contract_of_stores_and_no_store(name: str) -> None:
     assert stores <= {"stores.base"}
 
 
-def test_only_the_store_itself_imports_its_parts() -> None:
+def test_only_a_store_itself_imports_its_parts() -> None:
     importers = {
         importer
         for importer, names in IMPORTS.items()
         if any(name.startswith("stores._") or name == "stores.sqlite" for name in names)
     }
-    stores = ("stores.sqlite", "stores.postgresql", "stores._")
+    stores = ("stores.sqlite", "stores.postgresql", "stores.clickhouse", "stores._")
     assert all(name.startswith(stores) for name in importers)
 
 

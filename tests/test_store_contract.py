@@ -23,10 +23,12 @@ CLICK = Click(START_MS, "default", "https://example.org/a", 1, "BWEB")
 DAYS = Filter(first_day=date(2025, 6, 1), last_day=date(2025, 6, 30))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "clickhouse"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/clicks.db"
+    elif request.param == "clickhouse":
+        yield request.getfixturevalue("clickhouse_url")
     else:
         schemas = request.getfixturevalue("schemas")
         lent = schemas.lend()

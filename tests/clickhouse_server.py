@@ -1,0 +1,58 @@
+"""ClickHouse for the tests: the real engine, started on a free port and ended with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+ENGINE = Path(__file__).with_name("clickhouse_engine.py")
+#: Where the Makefile puts the engine.
+HOME = Path(sys.prefix) / "clickhouse"
+
+
+@contextlib.contextmanager
+def running_engine() -> Iterator[str]:
+    """Start the engine; lend the beginning of a store's URL, to which the name of a database belongs."""
+    if not (HOME / "chdb").is_dir():
+        why = f"no ClickHouse engine: pip install --target {HOME} chdb-core-lite"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have the engine ({why})")
+        pytest.skip(why)
+    # Thousands of small files: in memory where the other databases of the run are.
+    place = os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    with tempfile.TemporaryDirectory(
+        prefix="clickhouse", dir=place, ignore_cleanup_errors=True
+    ) as folder:
+        command = [sys.executable, str(ENGINE), folder]
+        environment = {**os.environ, "PYTHONPATH": str(HOME)}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            yield f"clickhouse+http://127.0.0.1:{port}/"
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_engine() -> Iterator[str]:
+    """The beginning of the URL of every ClickHouse store of this run."""
+    with running_engine() as url:
+        yield url
+
+
+@pytest.fixture
+def clickhouse_url(clickhouse_engine: str) -> str:
+    """The URL of a ClickHouse store that has nothing in it."""
+    return f"{clickhouse_engine}test_{token_hex(6)}"

@@ -1,0 +1,548 @@
+"""The ClickHouse store on the real engine: the same answers as SQLite, whatever comes in between."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clickmw.errors import BadEvent, SettingsError, StoreError
+from clickmw.events import Click, Event, Search, Shown, new_query_id
+from clickmw.sites import Site
+from clickmw.stores import open_store
+from clickmw.stores._clickhouse_http import Client, Refused, literal, read_rows, read_url
+from clickmw.stores._clickhouse_progress import Step, mark_of, sum_up, way
+from clickmw.stores._clickhouse_raw import encode, links_of
+from clickmw.stores.base import (
+    Erasure,
+    Extract,
+    Filter,
+    Record,
+    Store,
+    Stored,
+    StoredKey,
+    StoreOptions,
+    silent,
+)
+from clickmw.stores.clickhouse import ClickHouseStore
+from clickmw.stores.sqlite import SQLiteStore
+from tests.store_answers import general_questions, questions_of
+from tests.test_report_reads import FILTERS, history
+
+START_MS = 1_750_032_000_000  # midnight in UTC
+DAY_MS = 86_400_000
+FIRST, LAST = date(2025, 6, 14), date(2025, 6, 20)
+ALL = Filter(first_day=FIRST, last_day=LAST)
+ZONES = {"a": "America/Denver"}
+OPTIONS = StoreOptions(site_zones=ZONES)
+QUERIES = ("tax form", "tax form 2", "pass")
+URLS = ("https://example.org/3",)
+TABLES = ("clicks", "searches", "impressions", "feedback", "answers", "conversions", "returns")
+
+Feeds = Callable[..., Any]
+Days = Callable[..., list[Event]]
+
+
+@pytest.fixture
+def house(clickhouse_url: str) -> Iterator[ClickHouseStore]:
+    with closing(open_store(clickhouse_url, OPTIONS)) as store:
+        store.migrate()
+        assert isinstance(store, ClickHouseStore)
+        yield store
+
+
+@pytest.fixture
+def lite(new_store: Callable[..., SQLiteStore]) -> Iterator[SQLiteStore]:
+    with closing(new_store(site_zones=ZONES)) as store:
+        yield store
+
+
+def assert_same(lite: Store, house: Store, *filters: Filter) -> None:
+    """Ask both stores everything and compare the answers."""
+    with closing(lite.reader()) as one, closing(house.reader()) as other:
+        general = general_questions(one, FIRST, LAST), general_questions(other, FIRST, LAST)
+        for (name, right), (_, asked) in zip(*general, strict=True):
+            assert asked() == right(), name
+        for each in filters or (ALL,):
+            pairs = questions_of(one, each, QUERIES, URLS), questions_of(other, each, QUERIES, URLS)
+            for (name, right), (_, asked) in zip(*pairs, strict=True):
+                assert asked() == right(), (name, each)
+
+
+def rows_of(store: Store, table: str, *, whole: bool) -> tuple[Sequence[Any], list[Any]]:
+    names, *rows = store.export(Extract(table=table, first_day=FIRST, last_day=LAST, whole=whole))
+    return names, sorted(map(tuple, rows), key=repr)
+
+
+# -- the same answers ------------------------------------------------------------------------------
+
+
+def test_the_same_history_has_the_same_answers(
+    lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+) -> None:
+    events = days_of_events(3, START_MS, 3, 30)
+    random.Random(4).shuffle(events)
+    feed_of(lite)(*events)
+    feed_of(house)(*events)
+    assert_same(lite, house, ALL, Filter(first_day=FIRST, last_day=LAST, site="a", text="pass"))
+    assert house.check() == []
+
+
+@pytest.fixture(scope="module")
+def tidy(
+    clickhouse_engine: str,
+    new_store: Callable[..., SQLiteStore],
+    feed_of: Feeds,
+    days_of_events: Days,
+) -> Iterator[tuple[Store, Store]]:
+    """Both stores with some days of two sites."""
+    house = open_store(f"{clickhouse_engine}tidy", OPTIONS)
+    with closing(new_store(site_zones=ZONES)) as lite, closing(house):
+        house.migrate()
+        events = days_of_events(5, START_MS, 4, 40)
+        for store in (lite, house):
+            feed_of(store)(*events)
+        yield lite, house
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"robots": True},
+        {"source": "page"},
+        {"module": "WEB", "site": "b"},
+        {"text": "tax", "trust": "signed"},
+        {"first_day": date(2025, 6, 16), "last_day": date(2025, 6, 16)},
+        {"device": "fridge"},
+        {"text": "", "named": frozenset(QUERIES)},
+        {"text": "tax", "named": frozenset(["tax form"]), "source": "page"},
+        {"named": frozenset(["pass", "never asked"])},
+        {"site": "nowhere"},
+    ],
+    ids=str,
+)
+def test_the_same_history_has_the_same_answers_under_a_filter(
+    tidy: tuple[Store, Store], more: dict[str, Any]
+) -> None:
+    assert_same(*tidy, Filter(**{"first_day": FIRST, "last_day": LAST, **more}))
+
+
+@pytest.fixture(scope="module")
+def both(
+    clickhouse_engine: str, new_store: Callable[..., SQLiteStore], feed_of: Feeds
+) -> Iterator[tuple[Store, Store]]:
+    """Both stores with a history of robots, senders, ads and two calendars."""
+    zones = {"docs": "Europe/Berlin"}
+    house = open_store(f"{clickhouse_engine}reads", StoreOptions(site_zones=zones))
+    with closing(new_store(site_zones=zones)) as lite, closing(house):
+        house.migrate()
+        events = list(history())
+        for store in (lite, house):
+            feed_of(store)(*events)
+        yield lite, house
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("name", FILTERS)
+def test_an_untidy_history_has_the_same_answers_under_every_filter(
+    both: tuple[Store, Store], name: str
+) -> None:
+    days = {"first_day": date(2025, 6, 1), "last_day": date(2025, 6, 7)}
+    assert_same(*both, Filter(**{**days, **FILTERS[name]}))
+
+
+def test_what_comes_bit_by_bit_ends_as_what_comes_at_once(
+    lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+) -> None:
+    events = days_of_events(7, START_MS, 2, 12)
+    random.Random(8).shuffle(events)
+    feed_of(lite)(*events)
+    feed = feed_of(house)
+    third = len(events) // 3
+    for start in (0, third, 2 * third, 3 * third):
+        feed(*events[start : start + third])
+        assert house.refresh()
+    assert_same(lite, house)
+    assert house.check() == []
+
+
+def test_several_hosts_bring_their_own_segments(
+    lite: SQLiteStore, clickhouse_url: str, feed_of: Feeds, days_of_events: Days
+) -> None:
+    events = days_of_events(9, START_MS, 1, 15)
+    feed_of(lite)(*events)
+    stores = [open_store(clickhouse_url, OPTIONS) for _ in range(3)]
+    feeds = [feed_of(store, f"175000000000{n}-00000000aa") for n, store in enumerate(stores)]
+    troubles: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            mine = events[number::3]
+            for start in range(0, len(mine), 30):
+                feeds[number](*mine[start : start + 30])
+                stores[number].refresh()  # type: ignore[attr-defined]
+        except BaseException as error:
+            troubles.append(error)
+
+    stores[0].migrate()
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert troubles == []
+    with closing(stores[0]) as one, closing(stores[1]), closing(stores[2]):
+        totals = _totals(lite), _totals(one)
+        assert totals[0] == totals[1]
+        assert one.check() == []
+
+
+def _totals(store: Store) -> Any:
+    with closing(store.reader()) as reader:
+        return reader.totals(ALL), reader.daily(ALL), reader.top_queries(ALL, 99)
+
+
+def test_a_whole_site_keeps_its_events_there(
+    clickhouse_url: str, clicks_at: Callable[..., Any], browser_of: Callable[..., Any]
+) -> None:
+    clicks = clicks_at(store=clickhouse_url, report_auth=lambda _environ: True)
+    browser = browser_of(clicks)
+    link = browser.get("/search?q=tax").html.find("a")["href"]
+    assert browser.get(link).status_int == 302
+    clicks.door.worker.catch_up(60.0)
+    for page in ("", "queries", "results", "query?query=tax", "sessions", "live"):
+        assert browser.get(f"/_clicks/report/{page}").status_int == 200
+    assert "tax" in browser.get("/_clicks/report/queries").text
+    assert browser.get("/_clicks/health").json["stored"] == 2
+    clicks.door.store.close()
+
+
+# -- taking in -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [1, 3, 7])
+def test_events_that_come_again_in_other_cuts_are_there_once(
+    house: ClickHouseStore, feed_of: Feeds, cut: int
+) -> None:
+    feed = feed_of(house)
+    click = Click(START_MS, "a", "/a", 1, "BWEB")
+    records = [feed.record(click._replace(url=f"/{number}")) for number in range(10)]
+    house.append(feed.segment, 0, 500, records[:5])
+    # The answer never came: another process, which was told nothing, takes all of it in again.
+    house.client.run("ALTER TABLE segment DELETE WHERE name <> ''")
+    with closing(ClickHouseStore(house.address, OPTIONS)) as other:
+        for start in range(0, 10, cut):
+            end = min(start + cut, 10)
+            other.append(feed.segment, start * 100, end * 100, records[start:end])
+        assert other.watermarks() == {feed.segment: (1000, 10)}
+        with closing(other.reader()) as reader:
+            assert reader.totals(ALL).clicks == 10
+            assert reader.ledger()["stored"] == 10
+
+
+def test_a_row_of_progress_that_lands_late_counts_nothing_twice() -> None:
+    whole = [Step(0, 500, 5, 0, {"stored": 5}), Step(500, 700, 7, 0, {"stored": 2})]
+    late = [Step(0, 200, 2, 0, {"stored": 2}), Step(200, 300, 3, 0, {"stored": 1})]
+    found = way([*whole, *late, *whole])
+    assert (sum_up(found), mark_of(found)) == ({"stored": 7}, (700, 7, 0))
+
+
+def test_a_way_with_a_gap_ends_before_it() -> None:
+    assert mark_of(way([Step(100, 200, 2, 0, {}), Step(0, 50, 1, 0, {})])) == (50, 1, 0)
+
+
+def test_a_forgotten_segment_stays_in_the_ledger(house: ClickHouseStore, feed_of: Feeds) -> None:
+    feed = feed_of(house)
+    feed(Click(START_MS, "a", "/a", 1), Click(START_MS, "a", "/b", 1, source="beacon"))
+    house.forget_segment(feed.segment)
+    house.forget_segment(feed.segment)
+    with closing(house.reader()) as reader:
+        ledger = reader.ledger()
+    assert (ledger["stored"], ledger["received"], ledger["snippet"]) == (2, 2, 1)
+    assert (ledger["last_event_ms"], house.watermarks()) == (START_MS, {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"visitor": "no hash"}, {"query_id": "short"}, {"dedupe_key": "xyz"}, {"url": "\ud800"},
+     {"received_ms": "now"}, {"received_ms": 1 << 70}],
+    ids=str,
+)  # fmt: skip
+def test_an_event_that_cannot_be_kept_is_refused(change: dict[str, Any]) -> None:
+    bad = Click(START_MS, "a", "/a")._replace(**change)
+    with pytest.raises(BadEvent):
+        encode([Record(0, 100, 1, (Stored(bytes(16), bad),), {})])
+
+
+def test_events_are_linked_by_what_they_share() -> None:
+    page = new_query_id(START_MS)
+    search = Search(START_MS, "a", page, "q", (Shown("/a", 1, ""),), visitor="ab" * 8)
+    click = Click(START_MS, "a", "/a", query_id=page, dedupe_key="cd" * 8)
+    assert len(links_of(search)) == 16
+    assert links_of(search)[:8] == links_of(click)[:8]
+    assert links_of(Click(START_MS, "a", "/a")) == b""
+
+
+# -- trouble on the way ----------------------------------------------------------------------------
+
+
+class Dying(Client):
+    """A client that dies at one of its statements."""
+
+    left = 10**9
+
+    def run(self, sql: str, body: bytes = b"", **settings: Any) -> bytes:
+        self.left -= 1
+        if self.left < 0 and not sql.startswith("DROP"):
+            raise StoreError("it died here")
+        return super().run(sql, body, **settings)
+
+
+def test_whoever_dies_while_bringing_up_to_date_leaves_it_to_the_next(
+    lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+) -> None:
+    events = days_of_events(11, START_MS, 1, 12)
+    feed_of(lite)(*events)
+    feed = feed_of(house)
+    half = len(events) // 2
+    feed(*events[:half])
+    house.refresh()
+    feed(*events[half:])
+    for statement in (4, 12, 20, 40, 55):
+        with closing(ClickHouseStore(house.address, OPTIONS)) as other:
+            dying = Dying(house.address, other.client.settings)
+            dying.left = statement
+            other.client = other._refresh.client = dying
+            with pytest.raises(StoreError, match="it died here"):
+                other.refresh()
+        # Its turn would be over in two minutes.
+        house.client.run("TRUNCATE TABLE lease")
+    assert house.refresh()
+    assert_same(lite, house)
+    assert house.check() == []
+
+
+def test_a_second_host_of_the_url_takes_over(house: ClickHouseStore, feed_of: Feeds) -> None:
+    (host, port), *_ = house.address.hosts
+    url = f"clickhouse+http://127.0.0.1:9,{host}:{port}/{house.address.database}"
+    with closing(open_store(url, OPTIONS)) as store:
+        feed_of(store)(Click(START_MS, "a", "/a", 1))
+        assert store.watermarks() != {}
+
+
+def test_servers_that_cannot_be_reached_are_named() -> None:
+    with closing(open_store("clickhouse+http://me:secret@127.0.0.1:9/clicks", OPTIONS)) as store:
+        said = store.describe()
+        assert (said["ok"], "127.0.0.1:9" in said["error"]) == (False, True)
+        assert "secret" not in said["error"]
+        with pytest.raises(StoreError, match="wait in the journal"):
+            store.watermarks()
+
+
+def test_what_a_server_refuses_is_said_with_its_number(house: ClickHouseStore) -> None:
+    with pytest.raises(Refused, match="UNKNOWN_TABLE") as caught:
+        house.client.run("SELECT * FROM nothing")
+    assert caught.value.code == 60
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("clickhouse://host/db", "no server"),
+        ("clickhouse+http:///db", "no server"),
+        ("clickhouse+http://host", "no database"),
+        ("clickhouse+http://host/a b", "no database"),
+        ("clickhouse+http://host:x/db", "no host"),
+        ("clickhouse+http://host/db?qorum=2", "quorum=2"),
+        ("clickhouse+http://me:secret@host/db?quorum=two", "quorum=2"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused(url: str, what: str) -> None:
+    with pytest.raises(SettingsError, match=what) as caught:
+        read_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_names_hosts_login_and_quorum() -> None:
+    address = read_url("clickhouse+https://me:p%40ss@one,two:99/clicks?replicated=1&quorum=2")
+    assert address.hosts == (("one", 8443), ("two", 99))
+    assert (address.user, address.password, address.quorum) == ("me", "p@ss", 2)
+    assert (address.is_secure, address.replicated, address.database) == (True, 1, "clicks")
+    assert "p@ss" not in repr(address)
+
+
+def test_sites_that_need_more_than_this_store_has_are_refused() -> None:
+    site = Site(handle="a", index_key="0" * 32)
+    with pytest.raises(SettingsError, match="AddSearch"):
+        open_store("clickhouse+http://host/db", StoreOptions(sites=(site,)))
+
+
+@pytest.mark.parametrize("text", ["", "a'b\\c", "tab\tline\n", "null\0byte", "ü€😀", "\\N"])
+def test_texts_go_there_and_back(house: ClickHouseStore, text: str) -> None:
+    assert house.client.rows(f"SELECT {literal(text)} AS text, NULL AS nothing") == [(text, None)]
+
+
+def test_numbers_and_bytes_come_back_as_they_are() -> None:
+    lines = (
+        b"n\tf\tvisitor\nNullable(Int64)\tFloat64\tNullable(String)\n-5\t0.1\ta\\tb\n\\N\t2\t\\N\n"
+    )
+    assert read_rows(lines)[1] == [(-5, 0.1, b"a\tb"), (None, 2.0, None)]
+
+
+# -- upkeep ----------------------------------------------------------------------------------------
+
+
+def test_exports_have_the_same_rows(
+    lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+) -> None:
+    events = days_of_events(13, START_MS, 2, 10)
+    feed_of(lite)(*events)
+    feed_of(house)(*events)
+    for table in (*TABLES, "daily_clicks"):
+        for whole in (False, True):
+            assert rows_of(house, table, whole=whole) == rows_of(lite, table, whole=whole), table
+
+
+def test_a_copy_is_a_database_of_the_sqlite_store(
+    lite: SQLiteStore,
+    house: ClickHouseStore,
+    feed_of: Feeds,
+    days_of_events: Days,
+    tmp_path: Path,
+) -> None:
+    events = days_of_events(15, START_MS, 2, 20)
+    feed_of(lite)(*events)
+    feed_of(house)(*events)
+    rows = house.back_up(tmp_path / "copy.db", silent)
+    with closing(SQLiteStore(tmp_path / "copy.db", OPTIONS)) as copy:
+        assert copy.check() == []
+        assert _totals(copy) == _totals(lite)
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as database:
+        assert rows["click"] == database.execute("SELECT count(*) FROM click").fetchone()[0]
+    with pytest.raises(StoreError, match="exists already"):
+        house.back_up(tmp_path / "copy.db", silent)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Erasure(query="Tax  form"),
+        Erasure(url="https://example.org/3"),
+        Erasure(visitor=f"{20254 * 1000 + 1:016x}"),
+        Erasure(visitor=f"{20254 * 1000 + 1:016x}", day=date(2025, 6, 18)),
+        Erasure(query="nobody asked this"),
+    ],
+    ids=lambda wanted: "-".join(
+        name for name in ("query", "url", "visitor", "day") if getattr(wanted, name)
+    ),
+)
+def test_what_is_erased_is_gone_in_both_stores_alike(
+    lite: SQLiteStore,
+    house: ClickHouseStore,
+    feed_of: Feeds,
+    days_of_events: Days,
+    wanted: Erasure,
+) -> None:
+    events = days_of_events(17, START_MS, 2, 20)
+    feed_of(lite)(*events)
+    feed_of(house)(*events)
+    assert house.erase(wanted, silent) == lite.erase(wanted, silent)
+    assert _totals(house) == _totals(lite)
+    for table in TABLES:
+        assert rows_of(house, table, whole=True) == rows_of(lite, table, whole=True), table
+    assert house.check() == []
+
+
+def test_other_time_zones_come_into_force_with_a_rebuild(
+    lite: SQLiteStore,
+    house: ClickHouseStore,
+    clickhouse_url: str,
+    feed_of: Feeds,
+    days_of_events: Days,
+) -> None:
+    events = days_of_events(19, START_MS, 2, 15)
+    feed_of(lite)(*events)
+    feed_of(house)(*events)
+    zones = StoreOptions(site_zones={"a": "Asia/Tokyo", "b": "UTC"})
+    with closing(SQLiteStore(lite.path, zones)) as one, closing(open_store(clickhouse_url, zones)) as other:  # fmt: skip
+        assert other.rebuild(silent) == one.rebuild(silent)
+        assert_same(one, other)
+        assert other.check() == []
+
+
+def test_old_days_go_at_once_and_their_sums_stay(
+    house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+) -> None:
+    feed = feed_of(house)
+    feed(*days_of_events(21, START_MS, 3, 20))
+    before = _totals(house)
+    cut = START_MS + DAY_MS + 5
+    old = sum(house.count_before(START_MS + DAY_MS).values())
+    assert house.prune(cut, limit=1) == old > 20
+    assert (_totals(house), house.horizon()) == (before, cut)
+    assert house.check() == []
+    feed(*days_of_events(22, START_MS + 2 * DAY_MS, 1, 10))
+    assert house.check() == []
+
+
+def test_keys_come_and_go(house: ClickHouseStore) -> None:
+    keys = [StoredKey(f"k{n}", f"{n:064x}", "read", None, 100 - n, "it's") for n in range(3)]
+    for key in keys:
+        house.add_key(key)
+    assert house.list_keys() == keys[::-1]
+    assert (house.remove_key("k1"), house.remove_key("k1")) == (True, False)
+    assert [key.id for key in house.list_keys()] == ["k2", "k0"]
+
+
+def test_imports_find_what_is_there(house: ClickHouseStore, feed_of: Feeds) -> None:
+    feed = feed_of(house)
+    page = new_query_id(START_MS)
+    record = feed.record(Click(START_MS, "a", "https://example.org/x", 1, query_id=page))
+    house.append(feed.segment, 0, 100, [record])
+    stored = record.events[0].event_id
+    assert house.find_stored({stored, bytes(16)}) == {stored}
+    assert [row[1:] for row in house.find_clicks([page])] == [("https://example.org/x", START_MS)]
+
+
+# -- several hosts ---------------------------------------------------------------------------------
+
+
+def test_the_hosts_have_the_salt_of_whoever_came_first(house: ClickHouseStore) -> None:
+    day = 20_254
+    stores = [ClickHouseStore(house.address, OPTIONS) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        salts = list(pool.map(lambda n: stores[n].keep_salt(day, bytes([n]) * 32), range(4)))
+    assert len(set(salts)) == 1
+    assert house.keep_salt(day, b"late" * 8) == salts[0]
+
+
+def test_a_salt_is_destroyed_after_two_days(house: ClickHouseStore) -> None:
+    for day in range(20_254, 20_260):
+        assert house.keep_salt(day, bytes([day % 100]) * 32) == bytes([day % 100]) * 32
+    kept = house.client.rows("SELECT day FROM salt ORDER BY day")
+    assert [day for (day,) in kept] == [20_256, 20_257, 20_258, 20_259]
+
+
+def test_hosts_that_differ_where_they_must_not_are_named(clickhouse_url: str) -> None:
+    for host, zone in (("one:/j", "UTC"), ("two:/j", "Europe/Berlin")):
+        options = StoreOptions(host=host, agreed={"time_zone": zone, "keep_days": "395"})
+        with closing(open_store(clickhouse_url, options)) as store:
+            store.watermarks()
+    with closing(open_store(clickhouse_url, OPTIONS)) as store, closing(store.reader()) as reader:
+        assert reader.disagreements() == [
+            "the hosts of this store differ in time_zone: Europe/Berlin on two:/j; UTC on one:/j"
+        ]
+
+
+def test_a_store_of_rows_is_not_copied_into_it(house: ClickHouseStore, lite: SQLiteStore) -> None:
+    with pytest.raises(StoreError, match="clickmw import"):
+        house.copy_from(lite, silent)
