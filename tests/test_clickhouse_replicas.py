@@ -1,0 +1,140 @@
+"""Appends to replicated servers while one of them is killed: nothing lost, nothing counted twice.
+
+The servers are Debian's, of 2018: what an append needs is the same in every version. Replication of a
+modern cluster is not tested here.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clickmw.errors import StoreError
+from clickmw.events import Click
+from clickmw.journal import event_id_prefix
+from clickmw.stores import _clickhouse_progress as progress
+from clickmw.stores._clickhouse_http import Address, Client
+from clickmw.stores._clickhouse_progress import Step
+from clickmw.stores._clickhouse_raw import ADD_RAW, encode
+from clickmw.stores._clickhouse_schema import taken_statements
+from clickmw.stores.base import Record, Stored
+from tests.clickhouse_cluster import Node, running_cluster
+
+pytestmark = pytest.mark.wide
+
+START_MS = 1_750_000_000_000
+WRITERS = 4
+EVENTS = 3000
+QUORUM = {"insert_quorum": "2"}
+PATIENCE_S = 240.0
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[list[Node]]:
+    with running_cluster(tmp_path) as found:
+        yield found
+
+
+def client_of(nodes: list[Node], first: int = 0) -> Client:
+    ordered = nodes[first:] + nodes[:first]
+    return Client(Address(tuple(("127.0.0.1", node.port) for node in ordered), "clicks"), {})
+
+
+def as_record(events: Sequence[Stored]) -> Record:
+    return Record(0, 0, 0, tuple(events), {})
+
+
+class Writer(threading.Thread):
+    """A host that takes in its segment in cuts of any size, and again what nobody has confirmed."""
+
+    def __init__(self, nodes: list[Node], number: int) -> None:
+        super().__init__()
+        self.segment = f"175000000000{number}-00000000aa"
+        self.chance = random.Random(number)
+        self.client = client_of(nodes, number % 3)
+        prefix = event_id_prefix(self.segment)
+        click = Click(START_MS, "a", "/", visitor="ab" * 8)
+        self.events = [
+            Stored(
+                prefix + n.to_bytes(4) + b"\0",
+                click._replace(url=f"/{n}", received_ms=START_MS + n * 1000),
+            )
+            for n in range(EVENTS)
+        ]
+        self.acknowledged = 0
+        self.trouble: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            until = time.monotonic() + PATIENCE_S
+            while self.acknowledged < EVENTS:
+                assert time.monotonic() < until, "it takes too long"
+                try:
+                    self._append(self.acknowledged, self.chance.randrange(50, 400))
+                except StoreError:
+                    time.sleep(0.1)
+        except BaseException as error:
+            self.trouble = error
+        finally:
+            self.client.close()
+
+    def _append(self, start: int, count: int) -> None:
+        cut = self.events[start : start + count]
+        end = start + len(cut)
+        self.client.run(ADD_RAW, encode([as_record(cut)]), **QUORUM)
+        step = Step(start, end, end, 0, {"stored": len(cut)})
+        progress.add_step(self.client, self.segment, step, settings=QUORUM)
+        self.acknowledged = end
+
+
+def found(node: Node) -> tuple[int, int, dict[str, int], dict[str, tuple[int, int]]]:
+    """Return what one server has: events, rows when repeats are merged, ledger and watermarks."""
+    with closing(client_of([node])) as client:
+        rows = client.rows("SELECT uniqExact(event_id) AS ids, count() AS rows FROM raw FINAL")
+        return *rows[0], progress.ledger(client), progress.as_pairs(progress.marks(client))
+
+
+def wait_until_all_have_all(nodes: list[Node]) -> None:
+    """Wait for the replicas that have fallen behind."""
+    marks = {f"175000000000{n}-00000000aa": (EVENTS, EVENTS) for n in range(WRITERS)}
+    wanted = (WRITERS * EVENTS, WRITERS * EVENTS, {"stored": WRITERS * EVENTS}, marks)
+    until = time.monotonic() + PATIENCE_S
+    while any(found(node) != wanted for node in nodes):
+        assert time.monotonic() < until, [found(node) for node in nodes]
+        time.sleep(0.2)
+
+
+def test_a_server_that_is_killed_takes_nothing_with_it(nodes: list[Node]) -> None:
+    for node in nodes:
+        with closing(client_of([node])) as client:
+            client.run("CREATE DATABASE IF NOT EXISTS clicks", database="default")
+            for statement in taken_statements("clicks"):
+                client.run(statement)
+    writers = [Writer(nodes, number) for number in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    while sum(writer.acknowledged for writer in writers) < WRITERS * EVENTS // 3:
+        assert any(writer.is_alive() for writer in writers)
+        time.sleep(0.02)
+    nodes[1].kill()
+    for writer in writers:
+        writer.join(PATIENCE_S)
+    assert [writer.trouble for writer in writers] == [None] * WRITERS
+
+    survivors = [nodes[0], nodes[2]]
+    wait_until_all_have_all(survivors)
+    # What was taken in comes once more, all of it in other cuts.
+    with closing(client_of(survivors)) as client:
+        for writer in writers:
+            for start in range(0, EVENTS, 700):
+                client.run(
+                    ADD_RAW, encode([as_record(writer.events[start : start + 700])]), **QUORUM
+                )
+    nodes[1].start()
+    wait_until_all_have_all(nodes)
