@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clickmw.errors import SettingsError, StoreError, StoreTooNew
+from clickmw.errors import BadEvent, SettingsError, StoreError, StoreTooNew
 from clickmw.events import Click, Impression, Search, Seen, Shown, new_query_id
 from clickmw.stores import _sqlite_batch as batch
 from clickmw.stores import _sqlite_clicks as clicks
@@ -456,3 +456,11 @@ def test_no_statement_of_the_drain_reads_a_whole_table(store: SQLiteStore, sql: 
     ]
     assert plan
     assert [step for step in plan if re.match(rf"SCAN ({LARGE})\b", step)] == []
+
+
+def test_a_list_where_a_text_belongs_is_one_bad_event(new_store: Any, feed_of: Any) -> None:
+    with closing(new_store()) as store:
+        feed = feed_of(store)
+        bad = feed.record(Click(1_750_000_000_000, "a", "/a")._replace(title=["a", "list"]))
+        with pytest.raises(BadEvent, match="binding"):
+            store.append(feed.segment, 0, 100, [bad])

@@ -21,7 +21,7 @@ from clickmw.stores._sqlite_check import HORIZON
 from clickmw.stores._sqlite_dictionaries import Dictionaries
 from clickmw.stores._sqlite_erase import erase, find_elsewhere, forget_texts
 from clickmw.stores._sqlite_export import export, find_clicks, find_stored
-from clickmw.stores._sqlite_intake import take
+from clickmw.stores._sqlite_intake import UNSTORABLE, is_unstorable, take
 from clickmw.stores._sqlite_keys import add_key, find_keys, remove_key
 from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores._sqlite_prune import count_old, delete, find_old
@@ -37,17 +37,6 @@ from clickmw.stores.base import (
     StoreOptions,
     Tell,
     silent,
-)
-
-#: What SQLite and Python say to a value that no column can hold.
-UNSTORABLE = (
-    BadEvent,
-    ValueError,
-    TypeError,
-    OverflowError,
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
 )
 
 WATERMARK = """
@@ -349,9 +338,9 @@ class SQLStore:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                 raise
-        except UNSTORABLE as error:
-            raise BadEvent(f"{type(error).__name__}: {error}") from error
-        except (sqlite3.Error, OSError) as error:
+        except (*UNSTORABLE, sqlite3.Error, OSError) as error:
+            if is_unstorable(error):
+                raise BadEvent(f"{type(error).__name__}: {error}") from error
             raise self._trouble(error) from error
 
 

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from clickmw.counting import OUR_SOURCES
+from clickmw.errors import BadEvent
 from clickmw.events import Click, Feedback, Impression, Return, Search, Shown
 from clickmw.stores._sqlite_batch import Batch, result_of
 from clickmw.stores._sqlite_clicks import Clicks
@@ -24,6 +25,24 @@ from clickmw.stores._sqlite_seen import mark_seen, write_seen
 from clickmw.stores.base import Stored
 
 Results = set[tuple[str, str]]
+
+#: What SQLite and Python say to a value that no column can hold.
+UNSTORABLE = (
+    BadEvent,
+    ValueError,
+    TypeError,
+    OverflowError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+)
+
+
+def is_unstorable(error: Exception) -> bool:
+    """Tell whether *error* is about a value that no column can hold, and about nothing else."""
+    # A misuse of the connection is a ProgrammingError too.
+    is_no_value = isinstance(error, sqlite3.ProgrammingError) and "binding param" in str(error)
+    return is_no_value or isinstance(error, UNSTORABLE)
 
 
 def take(
