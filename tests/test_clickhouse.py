@@ -292,6 +292,27 @@ def test_events_are_linked_by_what_they_share() -> None:
     assert links_of(Click(START_MS, "a", "/a")) == b""
 
 
+@pytest.mark.parametrize(
+    "change", [{"position": 1 << 70}, {"title": ["a", "list"]}, {"ad_id": {"a": 1}}], ids=str
+)
+def test_an_event_that_no_column_can_hold_is_set_aside_and_stops_nothing(
+    house: ClickHouseStore, feed_of: Feeds, change: dict[str, Any]
+) -> None:
+    page = new_query_id(START_MS)
+    click = Click(START_MS, "a", "/a", 1, "BWEB", query_id=page, visitor="ab" * 8)
+    feed = feed_of(house)
+    feed(*[click._replace(url=f"/{n}", **(change if n == 3 else {})) for n in range(7)])
+    assert house.refresh()
+    feed(click._replace(url="/later"))  # it is decided together with the others
+    with closing(house.reader()) as reader:
+        ledger = reader.ledger()
+        assert reader.totals(ALL).clicks == 7
+    assert (ledger["received"], ledger["stored"], ledger["dropped.unstorable"]) == (8, 7, 1)
+    assert house.check() == []
+    house.erase(Erasure(url="/later"), silent)
+    assert house.client.value("SELECT count() FROM raw") == 6
+
+
 # -- trouble on the way ----------------------------------------------------------------------------
 
 

@@ -111,15 +111,16 @@ class ClickHouseReader(SQLiteReader):
         """Return the cumulative ledger, and ``unjoined``: clicks whose search has not arrived."""
         self._catch_up()
         ledger = progress.ledger(self._client)
-        duplicates, same, late, unjoined = self._rows(
+        duplicates, same, late, aside, unjoined = self._rows(
             sql.LEDGER, {"duplicate": number_of("duplicate"), "repeated": number_of("repeated")}
         )[0]
         if "stored" in ledger:
-            ledger["stored"] -= same + late
+            ledger["stored"] -= same + late + aside
         for name, count in (
             ("duplicates", duplicates),
             ("dropped.same_query_id", same),
             ("dropped.late", late),
+            ("dropped.unstorable", aside),
         ):
             if count:
                 ledger[name] = ledger.get(name, 0) + count

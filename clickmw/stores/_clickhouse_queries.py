@@ -206,6 +206,7 @@ LEDGER = """
 SELECT (SELECT ifNull(sum(events), 0) FROM uncounted WHERE reason IN (:duplicate, :repeated)),
        (SELECT count() FROM same),
        (SELECT count() FROM late),
+       (SELECT count() FROM aside),
        (SELECT count() FROM click WHERE query IS NULL AND query_id IS NOT NULL)
 """
 

@@ -9,20 +9,23 @@ whoever dies on the way leaves it to the next one. One process at a time does al
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from secrets import token_hex
 
 from clickmw.errors import StoreError
 from clickmw.events import Search
+from clickmw.journal import warn_once_a_minute
 from clickmw.stores import _clickhouse_scratch as scratch
 from clickmw.stores._clickhouse_http import Client, literal
 from clickmw.stores._clickhouse_numbers import number_of
 from clickmw.stores._clickhouse_raw import decode
 from clickmw.stores._clickhouse_schema import HORIZON, ROWS, WINDOW_MS
 from clickmw.stores._clickhouse_sums import sum_again
+from clickmw.stores._sqlite_intake import is_unstorable
 from clickmw.stores.base import Stored, StoreOptions, Tell
 
 #: New events of one round, without those that have to do with them.
@@ -73,7 +76,13 @@ SETTINGS final = 0
 """
 READ_PICKED = """
 SELECT hex(event_id), body FROM raw WHERE event_id IN (SELECT event_id FROM {run}_picked)
+   AND event_id NOT IN (SELECT event_id FROM aside)
  ORDER BY received_ms, event_id LIMIT 1 BY event_id SETTINGS final = 0 FORMAT TSVRaw
+"""
+#: One row per event that no column can hold.
+ADD_ASIDE = """
+INSERT INTO aside (event_id, why) SELECT unhex(id), why FROM input('id String, why String')
+FORMAT JSONCompactEachRow
 """
 DONE = "INSERT INTO derived SELECT event_id, inserted FROM {run}_new"
 FIND_OLD_SEARCHES = """
@@ -270,8 +279,29 @@ SETTINGS final = 0
     def write(self, run: str, events: Sequence[Stored], version: int) -> None:
         """Write the rows that follow from *events*, and the sums of their windows."""
         zones = name_sites(self.client, self.options, {stored.event.site for stored in events})
-        self._write(run, events, zones, version)
+        try:
+            self._write(run, events, zones, version)
+        except Exception as error:
+            if not is_unstorable(error):
+                raise
+            events = self._set_aside(events, zones)
+            self._write(run, events, zones, version)
         self._sum_again({event.received_ms // WINDOW_MS for _, event in events})
+
+    def _set_aside(self, events: Sequence[Stored], zones: Mapping[str, str]) -> Sequence[Stored]:
+        """Write down which of *events* no column can hold; return the others."""
+        found = scratch.find_unstorable(events, self.options, zones)
+        if found:
+            warn_once_a_minute("unstorable", "clickmw: an event cannot be stored: %s", found[0][1])
+            rows = (
+                json.dumps([stored.event_id.hex(), why], ensure_ascii=False).encode(
+                    "utf-8", "replace"
+                )
+                for stored, why in found
+            )
+            self.client.run(ADD_ASIDE, b"\n".join(rows))
+        bad = {stored.event_id for stored, _ in found}
+        return [stored for stored in events if stored.event_id not in bad]
 
     def _sum_again(self, windows: set[int]) -> None:
         """Make the sums of *windows* anew; those with pruned rows stay as they are."""

@@ -105,6 +105,8 @@ _OTHERS: tuple[tuple[str, str, str, str], ...] = (
     ("host", "name String, seen_ms Int64, settings String, version UInt64", "name", "version"),
     # Searches that came with the query id of another one.
     ("same", "event_id FixedString(16)", "event_id", ""),
+    # Events that no column can hold.
+    ("aside", "event_id FixedString(16), why String", "event_id", ""),
     # Events that came when the rows of their day were pruned.
     ("late", "event_id FixedString(16)", "event_id", ""),
 )

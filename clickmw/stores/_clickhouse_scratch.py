@@ -16,7 +16,7 @@ from clickmw.stores._clickhouse_numbers import number_of, query_number
 from clickmw.stores._clickhouse_schema import ROWS
 from clickmw.stores._sqlite_batch import result_of
 from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
-from clickmw.stores._sqlite_intake import take
+from clickmw.stores._sqlite_intake import is_unstorable, take
 from clickmw.stores._sqlite_schema import migrate
 from clickmw.stores.base import Stored, StoreOptions
 from clickmw.targets import host_of
@@ -107,6 +107,46 @@ def derived(
             take(connection, dictionaries, events[start : start + BATCH], {})
             connection.execute("COMMIT")
         yield connection
+
+
+def find_unstorable(
+    events: Sequence[Stored], options: StoreOptions, zones: Mapping[str, str]
+) -> list[tuple[Stored, str]]:
+    """Return those of *events* that cannot be taken in even alone, each with the reason."""
+    known = replace(options, site_zones={**options.site_zones, **zones})
+    with blank() as connection:
+        parts = (events[start : start + BATCH] for start in range(0, len(events), BATCH))
+        return [found for part in parts for found in _unstorable(connection, known, part)]
+
+
+def _unstorable(
+    connection: sqlite3.Connection, options: StoreOptions, events: Sequence[Stored]
+) -> Iterator[tuple[Stored, str]]:
+    why = _trouble_with(connection, options, events)
+    if why is None:
+        return
+    if len(events) == 1:
+        yield events[0], why
+        return
+    half = len(events) // 2
+    for part in (events[:half], events[half:]):
+        yield from _unstorable(connection, options, part)
+
+
+def _trouble_with(
+    connection: sqlite3.Connection, options: StoreOptions, events: Sequence[Stored]
+) -> str | None:
+    """Return why *events* cannot be taken in, None when they can; nothing of it stays."""
+    connection.execute("BEGIN")
+    try:
+        take(connection, HashedDictionaries(options), events, {})
+    except Exception as error:
+        if not is_unstorable(error):
+            raise
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.execute("ROLLBACK")
+    return None
 
 
 def titled_ms(events: Iterable[Stored]) -> dict[int, int]:
