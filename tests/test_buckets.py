@@ -38,6 +38,14 @@ def test_each_sender_has_a_bucket_of_its_own() -> None:
     ]
 
 
+@given(st.lists(st.floats(0, 3), max_size=60), st.integers(1, 10), st.integers(1, 10))
+def test_a_bucket_is_empty_when_it_would_refuse(pauses: list[float], rate: int, burst: int) -> None:
+    buckets = TokenBuckets(rate, burst)
+    for now_s in accumulate(pauses, initial=100.0):
+        is_empty = buckets.is_empty("a", now_s)
+        assert is_empty is (not buckets.allows("a", now_s))
+
+
 def test_who_was_refused_may_come_again_when_a_token_has_flowed_in() -> None:
     buckets = TokenBuckets(4, 2)
     assert [buckets.allows("a", 10.0) for _ in range(3)] == [True, True, False]

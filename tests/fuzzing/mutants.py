@@ -49,6 +49,8 @@ MODULES = {
     "csrf": Subject(
         "clickmw.login", ("tests/test_login.py",), ("is_same_origin", "_same", "_unsign", "_cookie")
     ),
+    "guesses": Subject("clickmw.guesses", ("tests/test_guesses.py",), conftest=False),
+    "buckets": Subject("clickmw.buckets", ("tests/test_buckets.py",), conftest=False),
     "keys": Subject("clickmw.keyring", ("tests/test_keyring.py", "tests/test_keys.py")),
 }
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
