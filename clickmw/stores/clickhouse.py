@@ -293,8 +293,8 @@ class ClickHouseStore:
             self._is_behind = not self.refresh(READ_WAITS_S)
             self._look_again = time.monotonic() + LOOK_AGAIN_S
 
-    def describe(self) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error", "warning"}`` for health."""
+    def describe(self, reader: Reader | None = None) -> dict[str, Any]:
+        """Return ``{"kind", "ok", "error", "warning"}`` for health; asks once more for it."""
         error = None
         try:
             self.client.run("SELECT 1")
