@@ -15,6 +15,8 @@ from clickmw.stores._clickhouse_dialect import translate
 from clickmw.stores._sqlite_sessions import CONTENT_SCORE
 
 WHERE = "(:site IS NULL OR site = :site) AND day BETWEEN :first_day AND :last_day"
+#: The same of sums. Their windows are days of UTC, which a site's calendar shares but for some hours.
+KEPT_WHERE = f"PREWHERE window BETWEEN :first_day - 1 AND :last_day + 1 AND {WHERE}"
 #: The queries with a text; where only some of them are meant, their ids stand here.
 MATCHING = "(SELECT id FROM query WHERE position(text, :text) > 0)"
 TEXT = f"(:text IS NULL OR query IN {MATCHING})"
@@ -39,18 +41,18 @@ def _list(first: str, second: str = "toInt64(0)", having: str = "first > 0", hea
     It reads no more columns than that takes; the sums of those that are in the list come after.
     """
     return f"""
-{head} SELECT query, {first} AS first, {second} AS second FROM day_query WHERE {WHERE} AND {TEXT}
+{head} SELECT query, {first} AS first, {second} AS second FROM day_query {KEPT_WHERE} WHERE {TEXT}
  GROUP BY query HAVING {having} ORDER BY first DESC, second DESC, query LIMIT :limit
 """
 
 
 KEPT_SUMS = f"""
-SELECT query, {", ".join(_ADDED)} FROM day_query WHERE {WHERE} AND query IN :ids GROUP BY query
+SELECT query, {", ".join(_ADDED)} FROM day_query {KEPT_WHERE} AND query IN :ids GROUP BY query
 """
 _FOUND = "sum(searches) - sum(searches_empty)"
 _EVERY = f"""
-WITH (SELECT ifNull({_FOUND}, 0) FROM day_query WHERE {WHERE} AND {TEXT}) AS every_found,
-     (SELECT ifNull(sum(searches_clicked), 0) FROM day_query WHERE {WHERE} AND {TEXT}) AS every_clicked
+WITH (SELECT ifNull({_FOUND}, 0) FROM day_query {KEPT_WHERE} WHERE {TEXT}) AS every_found,
+     (SELECT ifNull(sum(searches_clicked), 0) FROM day_query {KEPT_WHERE} WHERE {TEXT}) AS every_clicked
 """
 KEPT = {
     "top": _list("sum(searches)", "sum(clicks)", "first > 0 OR second > 0"),
@@ -143,7 +145,7 @@ SELECT (SELECT count() FROM (SELECT query AS id {_UNNAMED_SEARCHES}
 UNNAMED_KEPT = f"""
 SELECT uniqExact(query), {", ".join(f"ifNull(sum(s{n}), 0)" for n in range(len(_ADDED)))} FROM (
   SELECT query, {", ".join(f"{each} AS s{n}" for n, each in enumerate(_ADDED))}
-    FROM day_query WHERE {WHERE} AND query NOT IN :named
+    FROM day_query {KEPT_WHERE} WHERE query NOT IN :named
    GROUP BY site, day, query HAVING s0 > 0 OR s4 > 0)
 """
 
@@ -183,7 +185,7 @@ def trending_clicked(has_text: bool) -> str:
 
 TOP_RESULTS = f"""
 SELECT result, sum(clicks) AS first, sum(impressions), sum(position_sum), sum(clicks_positioned)
-  FROM day_result WHERE {WHERE} GROUP BY result HAVING first > 0 ORDER BY first DESC, result LIMIT :limit
+  FROM day_result {KEPT_WHERE} GROUP BY result HAVING first > 0 ORDER BY first DESC, result LIMIT :limit
 """
 
 
@@ -199,7 +201,7 @@ SELECT result, count() AS first, NULL, ifNull(sum(position), 0), countIf(positio
 
 UNCLICKED_RESULTS = f"""
 SELECT result, toInt64(0), sum(impressions) AS shown, toInt64(0), toInt64(0)
-  FROM day_result WHERE {WHERE} GROUP BY result HAVING shown >= :least AND sum(clicks) = 0
+  FROM day_result {KEPT_WHERE} GROUP BY result HAVING shown >= :least AND sum(clicks) = 0
  ORDER BY shown DESC, result LIMIT :limit
 """
 LEDGER = """
@@ -279,7 +281,7 @@ SELECT received_ms, if(term.text = 'related', 'related_impression', term.text) A
 
 _OF_QUERY = f"{WHERE} AND query = :query"
 QUERY_SUMS = f"""
-SELECT {", ".join(_ADDED)} FROM day_query WHERE {_OF_QUERY} HAVING count() > 0
+SELECT {", ".join(_ADDED)} FROM day_query {KEPT_WHERE} AND query = :query HAVING count() > 0
 """
 OWN_SEARCHES = f"""
 SELECT site, day, visitor, received_ms, query_id FROM search
@@ -386,11 +388,11 @@ OWN: dict[str, str] = {
     facts.UNNAMED: UNNAMED,
     facts.UNNAMED_KEPT: UNNAMED_KEPT,
     drill.QUERY_DAYS: f"""
-SELECT day, {", ".join(_ADDED)} FROM day_query WHERE {_OF_QUERY} GROUP BY day
+SELECT day, {", ".join(_ADDED)} FROM day_query {KEPT_WHERE} AND query = :query GROUP BY day
 """,
     drill.RESULT_DAYS: f"""
 SELECT day, sum(clicks), sum(impressions), sum(position_sum), sum(clicks_positioned)
-  FROM day_result WHERE {WHERE} AND result IN {_FOUND_IDS} GROUP BY day
+  FROM day_result {KEPT_WHERE} AND result IN {_FOUND_IDS} GROUP BY day
 """,
     drill.RESULT_DAYS_CLICKED: f"""
 SELECT day, count(), NULL, ifNull(sum(position), 0), countIf(position > 0) {_CLICKED_RESULT} GROUP BY day
