@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,17 +122,20 @@ class PostgresServer:
     def kill(self) -> None:
         """End the server and all of its processes with ``kill -9``, as nobody should."""
         assert self.process is not None
+        self.tell(signal.SIGKILL)
+        self.process.wait(START_S)
+        self.process = None
+
+    def tell(self, what: signal.Signals) -> None:
+        """Send the server and all of its processes a signal."""
+        assert self.process is not None
         family = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
             capture_output=True, text=True, check=False,
         ).stdout.split()  # fmt: skip
         for pid in (self.process.pid, *map(int, family)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.process.wait(START_S)
-        self.process = None
+            with suppress(ProcessLookupError):
+                os.kill(pid, what)
 
     def url(self, schema: str = "clickmw", database: str = "postgres") -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?schema={schema}"

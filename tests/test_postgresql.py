@@ -475,34 +475,6 @@ def test_watermarks_of_other_hosts_stay_however_old(
 # -- a server that is away -------------------------------------------------------------------------
 
 
-def test_a_server_that_is_away_costs_nothing_but_disk(
-    own_server: PostgresServer,
-    clicks_at: Callable[..., ClickMW],
-    browser_of: Callable[..., Any],
-    link_to: Callable[..., str],
-) -> None:
-    clicks = clicks_at(store=own_server.url("away"), report_auth=lambda _environ: True)
-    browser = browser_of(clicks)
-    link = "https://example.org/1"
-    assert browser.get(link_to(link)).location == link
-    clicks.door.worker.catch_up()
-    own_server.stop()
-    for _ in range(3):
-        assert browser.get(link_to(link)).location == link
-    health = browser.get("/_clicks/health").json
-    assert (health["status"], health["store"]["ok"]) == ("degraded", False)
-    assert health["pending"] >= 3
-    assert "events wait" in health["store"]["error"]
-    own_server.start()
-    deadline = time.monotonic() + 60
-    while browser.get("/_clicks/health").json["pending"] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    health = browser.get("/_clicks/health").json
-    assert (health["pending"], health["stored"], health["received"]) == (0, 4, 4)
-    assert clicks.door.store.check() == []
-    clicks.door.store.close()
-
-
 def test_health_connects_once(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

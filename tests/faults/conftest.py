@@ -41,8 +41,14 @@ RESULTS = (
     '<a data-click href="https://example.org/1">one</a></ol>'
 )
 
-#: Stores that every row of the table must hold for. Tests that look into a file are SQLite's own.
-KINDS = ("sqlite",)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module with ``STORES`` on each of these kinds of store, others on SQLite."""
+    kinds = getattr(metafunc.module, "STORES", ("sqlite",))
+    if metafunc.definition.get_closest_marker("only_sqlite"):
+        kinds = ("sqlite",)
+    if "store_kind" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", kinds)
 
 
 def link_to(location: str) -> str:
@@ -146,18 +152,29 @@ class Site:
 
     def stored(self) -> Counter[str]:
         """Return the URLs of all stored clicks."""
-        with closing(sqlite3.connect(self.database)) as connection:
-            return Counter(url for (url,) in connection.execute("SELECT url FROM clicks"))
+        return urls_in_store(str(self.given["store"]))
 
     def has_all(self) -> bool:
         """Tell whether each link that was followed is stored once."""
         return self.stored() == Counter(self.followed)
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    """The kind of store."""
-    return str(request.param)
+def urls_in_store(url: str) -> Counter[str]:
+    """Return the URLs of all clicks in a store."""
+    sql = "SELECT url FROM clicks"
+    if url.startswith("sqlite:///"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            return Counter(url for (url,) in connection.execute(sql))
+    with closing(open_store(url, StoreOptions()).reader()) as reader:
+        return Counter(url for (url,) in reader._rows(sql))  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def store_url(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store of this kind; SQLite's is ``clicks.db`` in the test's folder."""
+    if store_kind == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path}/clicks.db"
 
 
 @pytest.fixture
@@ -178,10 +195,21 @@ def sites(tmp_path: Path) -> Iterator[Callable[..., Site]]:
 
 
 @pytest.fixture
-def site(sites: Callable[..., Site], kind: str) -> Site:
+def site_of(store_kind: str, store_url: str, sites: Callable[..., Site]) -> Callable[..., Site]:
+    """Make a site whose store is of this kind; settings as keywords."""
+
+    def make(**settings: Any) -> Site:
+        if store_kind != "sqlite":  # whose file is in the site's own folder
+            settings["store"] = store_url
+        return sites(**settings)
+
+    return make
+
+
+@pytest.fixture
+def site(site_of: Callable[..., Site]) -> Site:
     """A site at its beginning."""
-    assert kind == "sqlite"
-    return sites()
+    return site_of()
 
 
 @pytest.fixture(autouse=True)
@@ -476,17 +504,16 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def settle() -> Callable[[Path], dict[str, Any]]:
-    """Drain what a folder holds, check the store, and return its ledger."""
+def settle() -> Callable[..., dict[str, Any]]:
+    """Drain what a folder holds, check the store (``clicks.db`` there, or at a URL), and return its ledger."""
     return _settle
 
 
-def _settle(folder: Path) -> dict[str, Any]:
+def _settle(folder: Path, url: str = "") -> dict[str, Any]:
     journal = Journal(folder / "journal")
-    with closing(open_store(f"sqlite:///{folder}/clicks.db", StoreOptions())) as store:
-        drain = Drain(
-            journal.folder, lambda: open_store(f"sqlite:///{folder}/clicks.db", StoreOptions())
-        )
+    url = url or f"sqlite:///{folder}/clicks.db"
+    with closing(open_store(url, StoreOptions())) as store:
+        drain = Drain(journal.folder, lambda: open_store(url, StoreOptions()))
         with closing(drain):
             # Who was killed may be at its end for a while on a busy machine, and hold the lock.
             assert eventually(lambda: drain.run_once() is not None)
@@ -497,12 +524,11 @@ def _settle(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def urls_in() -> Callable[[Path], Counter[str]]:
-    """Return the URLs of all clicks in a database."""
+def urls_in() -> Callable[[Path | str], Counter[str]]:
+    """Return the URLs of all clicks in a database file, or in the store at a URL."""
 
-    def urls(path: Path) -> Counter[str]:
-        with closing(sqlite3.connect(path)) as connection:
-            return Counter(url for (url,) in connection.execute("SELECT url FROM clicks"))
+    def urls(place: Path | str) -> Counter[str]:
+        return urls_in_store(place if isinstance(place, str) else f"sqlite:///{place}")
 
     return urls
 

@@ -10,6 +10,8 @@ FOLDER = Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "reference" / "faults.md"
 BEGIN, END = "<!-- made by tests/faults/table.py -->\n", "<!-- the end of what is made -->\n"
 IDS = [f"F-{number:02}" for number in range(1, 27)]
+#: Kind of store → its name.
+KINDS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 #: Fixture or mark → where its tests run.
 WHERE = {
     "tmpfs": "root on Linux",
@@ -38,6 +40,12 @@ def tests_of(path: Path) -> list[ast.FunctionDef]:
     ]
 
 
+def stores_of(path: Path) -> list[str]:
+    """Return the kinds of store that the tests of a file run on."""
+    found = re.search(r"^STORES = (.*)$", path.read_text(encoding="utf-8"), re.M)
+    return list(ast.literal_eval(found[1])) if found else ["sqlite"]
+
+
 def row(fault: str, paths: list[Path]) -> str:
     """Return a fault's row: what happens, what holds, which tests say so, and where they run."""
     docstring = ast.get_docstring(ast.parse(paths[0].read_text(encoding="utf-8"))) or ""
@@ -50,7 +58,9 @@ def row(fault: str, paths: list[Path]) -> str:
     where = ", ".join((["everywhere"] if alone else []) + sorted(needed))
     happens, holds = (text.replace("``", "`") for text in (happens, holds))
     names = ", ".join(f"`{path.name}`" for path in paths)
-    return f"| {fault} | {happens} | {holds} | {names} ({len(tests)}) | {where} | held |"
+    kinds = sorted({KINDS[kind] for path in paths for kind in stores_of(path)}, reverse=True)
+    result = f"held: {', '.join(kinds)}"
+    return f"| {fault} | {happens} | {holds} | {names} ({len(tests)}) | {where} | {result} |"
 
 
 def table() -> str:

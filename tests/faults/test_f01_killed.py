@@ -22,16 +22,21 @@ from clickmw.journal import Journal, segment_paths
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 and gunicorn are POSIX")
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 DRAINER = """
 import os, signal, sys, threading
 from pathlib import Path
 from clickmw.drain import Drain
+from clickmw.stores import open_store
 from clickmw.stores.base import StoreOptions
-from clickmw.stores.sqlite import SQLiteStore
-folder = Path(sys.argv[1])
-drain = Drain(folder / "journal", lambda: SQLiteStore(folder / "clicks.db", StoreOptions()), 100, 0.01)
+folder, url = Path(sys.argv[1]), sys.argv[2]
+store = open_store(url, StoreOptions())
+store.migrate()
+drain = Drain(folder / "journal", lambda: store, 100, 0.01)
 # From within: as soon as it is due, however busy the machine is.
-threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+threading.Timer(float(sys.argv[3]), os.kill, (os.getpid(), signal.SIGKILL)).start()
 drain.run_once()
 """
 
@@ -42,6 +47,7 @@ drain.run_once()
 def test_f01_a_drain_that_is_killed_again_and_again_stores_every_event_once(
     kills: int,
     tmp_path: Path,
+    store_url: str,
     run_python: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     settle: Any,
@@ -62,11 +68,11 @@ def test_f01_a_drain_that_is_killed_again_and_again_stores_every_event_once(
     journal.close()
     killed = 0
     for _ in range(kills):
-        drainer = run_python(DRAINER, tmp_path, chance.uniform(0.0, 0.06))
+        drainer = run_python(DRAINER, tmp_path, store_url, chance.uniform(0.0, 0.06))
         killed += drainer.wait() == -signal.SIGKILL
-    ledger = settle(tmp_path)
+    ledger = settle(tmp_path, store_url)
     assert killed == kills
-    assert urls_in(tmp_path / "clicks.db") == Counter(f"/{n}" for n in range(kills * 1100))
+    assert urls_in(store_url) == Counter(f"/{n}" for n in range(kills * 1100))
     assert (ledger["stored"], ledger["opted_out"]) == (kills * 1100, kills * 110)
     assert segment_paths(journal.folder) == []
 

@@ -16,6 +16,9 @@ import pytest
 from clickmw.drain import Drain
 from clickmw.events import Click
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+
 
 def thread_of(site: Any, name: str) -> threading.Thread | None:
     return next((t for t in site.door.worker._threads if t.name == name), None)

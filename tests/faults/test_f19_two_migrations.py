@@ -1,6 +1,6 @@
 """F-19: many processes find an old database and migrate it at once.
 
-One does it, the others wait for it; no event is lost.
+One does it, the others wait for it; no event is lost. (PostgreSQL: `tests/test_store_contract.py`.)
 """
 
 from __future__ import annotations

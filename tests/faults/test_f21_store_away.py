@@ -1,19 +1,24 @@
 """F-21: the store is away: it refuses, hangs, or fails now and then.
 
 Events wait in the journal and are taken in once, in their order, when the store is back; no visitor waits for it. (For a
-store on another machine this is the row that counts; here it is every kind.)
+store on another machine this is the row that counts; here it is every kind, and a PostgreSQL server that is down or hangs.)
 """
 
 from __future__ import annotations
 
 import random
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from clickmw.errors import StoreError
+from tests.postgres_server import PostgresServer, postgres_server
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
 
 
 @pytest.fixture
@@ -89,3 +94,52 @@ def test_f21_a_store_that_fails_now_and_then_has_each_event_once(
     assert ledger["dropped"] == {}
     assert set(site.followed) <= set(site.stored())
     assert set(site.stored().values()) == {1}
+
+
+# -- a server of its own ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    with postgres_server() as server:
+        yield server
+
+
+def test_f21_a_server_that_is_down_costs_nothing_but_disk(
+    own_server: PostgresServer, sites: Callable[..., Any], eventually: Any
+) -> None:
+    site = sites(store=own_server.url("down"))
+    site.follow()
+    site.door.worker.catch_up()
+    before = site.health()["journal_bytes"]
+    own_server.stop()
+    site.follow(100)
+    site.stands()
+    health = site.health()
+    assert (health["status"], health["store"]["ok"], health["dropped"]) == ("degraded", False, {})
+    assert health["pending"] >= 100
+    assert health["journal_bytes"] > before
+    assert "events wait" in site.causes()
+    own_server.start()
+    assert eventually(lambda: site.health()["pending"] == 0, 90.0)
+    assert eventually(lambda: site.health()["status"] == "ok")
+    site.settle()
+    assert site.has_all()
+
+
+def test_f21_no_visitor_waits_for_a_server_that_hangs(
+    own_server: PostgresServer, sites: Callable[..., Any], eventually: Any
+) -> None:
+    site = sites(store=own_server.url("hangs"))
+    site.follow()
+    site.door.worker.catch_up()
+    own_server.tell(signal.SIGSTOP)
+    try:
+        site.follow(100)
+        site.stands()
+    finally:
+        own_server.tell(signal.SIGCONT)
+    assert eventually(lambda: site.health()["pending"] == 0, 90.0)
+    assert site.settle()["dropped"] == {}
+    assert site.has_all()
