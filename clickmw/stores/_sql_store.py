@@ -327,8 +327,9 @@ class SQLStore:
     def _transaction(self, on_disk: bool, *, long: bool = False) -> Iterator[Any]:
         try:
             connection = self._writer()
-            self._begin(connection, on_disk=on_disk or self.options.durable, long=long)
             try:
+                # Who waited in vain for others may have a transaction open, too.
+                self._begin(connection, on_disk=on_disk or self.options.durable, long=long)
                 yield connection
                 self._commit(connection)
             except BaseException:
