@@ -45,6 +45,8 @@ WORDS = (
 ADD_WORD = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
 #: One row: the version of the schema, as text.
 FIND_VERSION = "SELECT value FROM meta WHERE key = 'schema'"
+#: One row: which clickmw may read it, though a later one made it.
+FIND_READABLE_BY = "SELECT value FROM meta WHERE key = 'readable_by'"
 
 
 def version_of(connection: Connection) -> int:
@@ -72,14 +74,22 @@ def migrate(connection: Connection) -> None:
 
 def is_current(connection: Connection) -> bool:
     """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
-    version = _whole(version_of(connection))
-    if version > schema.SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"the schema {connection.schema} was made by a later clickmw (version {version}, this "
-            f"one knows {schema.SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events "
-            "stay in the journal."
-        )
-    return version == schema.SCHEMA_VERSION
+    later = too_new(connection)
+    if later:
+        raise later
+    return _whole(version_of(connection)) == schema.SCHEMA_VERSION
+
+
+def too_new(connection: Connection) -> StoreTooNew | None:
+    """Return what is said when a later clickmw has made the schema; None when none has."""
+    version = version_of(connection)
+    if version <= schema.SCHEMA_VERSION:
+        return None
+    return StoreTooNew(
+        f"the schema {connection.schema} was made by a later clickmw (version {version}, this "
+        f"one knows {schema.SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events "
+        "stay in the journal."
+    )
 
 
 def _whole(version: int) -> int:
@@ -94,13 +104,19 @@ def _whole(version: int) -> int:
 def refuse_other_version(connection: Connection) -> None:
     """Raise StoreError where a reader would not find what it knows."""
     version = _whole(version_of(connection))
-    if version != schema.SCHEMA_VERSION:
-        newer = version > schema.SCHEMA_VERSION
+    newer = version > schema.SCHEMA_VERSION
+    if version != schema.SCHEMA_VERSION and not (newer and _is_readable(connection)):
         remedy = "Upgrade clickmw." if newer else "Run: clickmw drain --once"
         raise StoreError(
             f"the schema {connection.schema} has version {version}, this clickmw reads "
             f"{schema.SCHEMA_VERSION}. {remedy}"
         )
+
+
+def _is_readable(connection: Connection) -> bool:
+    """Tell whether a later clickmw says that ours can read what it has written."""
+    row = connection.execute(FIND_READABLE_BY).fetchone()
+    return row is not None and int(row[0]) <= schema.SCHEMA_VERSION
 
 
 def _make(connection: Connection) -> None:
@@ -117,8 +133,9 @@ def _make(connection: Connection) -> None:
         connection.plain(f"CREATE INDEX {table}_by_text ON {table} USING hash ({columns[0]})")
     connection.executemany(ADD_WORD, [(word,) for word in WORDS])
     connection.execute("ANALYZE term")
-    sql = "INSERT INTO meta (key, value) VALUES ('schema', ?)"
-    connection.execute(sql, (str(schema.SCHEMA_VERSION),))
+    versions = {"schema": schema.SCHEMA_VERSION, "readable_by": schema.READABLE_BY}
+    sql = "INSERT INTO meta (key, value) VALUES (?, ?)"
+    connection.executemany(sql, [(key, str(version)) for key, version in versions.items()])
 
 
 def _scripts() -> list[str]:

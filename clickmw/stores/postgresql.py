@@ -181,6 +181,15 @@ class PostgreSQLStore(SQLStore):
             except sqlite3.Error as error:
                 raise self._trouble(error) from error
 
+    def _fault(self, reader: Any) -> str | None:
+        from clickmw.stores._postgres_schema import too_new
+
+        try:
+            later = too_new(reader._connection)
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+        return str(later) if later else None
+
     # -- connections ---------------------------------------------------------------------------
 
     def _connect(self, settings: str) -> Connection:

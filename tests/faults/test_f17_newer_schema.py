@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 
 from clickmw.stores._sqlite_schema import SCHEMA_VERSION
+from clickmw.stores.postgresql import READER
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
 
 
 @pytest.fixture
-def newer(sites: Any) -> Any:
+def newer(site_of: Any, eventually: Any) -> Any:
     """A site whose database has a schema of days to come."""
-    site = sites(report_auth=lambda environ: True)
+    site = site_of(report_auth=lambda environ: True)
     site.follow(5)
-    site.door.worker.catch_up()
+    assert eventually(lambda: site.health()["stored"] == 5)
     site.close()
     _say(site, 999, SCHEMA_VERSION)
     site._start()
@@ -28,14 +32,32 @@ def newer(sites: Any) -> Any:
 
 
 def _say(site: Any, version: int, readable_by: int) -> None:
-    with closing(sqlite3.connect(site.database, isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA user_version = {version}")
-        sql = "UPDATE meta SET value = ? WHERE key = 'readable_by'"
-        assert connection.execute(sql, (str(readable_by),)).rowcount == 1
+    said = {"schema": version, "readable_by": readable_by}
+    with closing(_connect(site)) as connection:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute(f"PRAGMA user_version = {said.pop('schema')}")
+        for key, value in said.items():
+            connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+            connection.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
+
+
+def _connect(site: Any) -> Any:
+    if site.door.store.kind == "sqlite":
+        return sqlite3.connect(site.database, isolation_level=None)
+    return site.door.store._connect(READER.replace("read_only = on", "read_only = off"))
+
+
+def _content(site: Any) -> Any:
+    """Return all that the store has: the bytes of its file, else the rows that each batch changes."""
+    if site.door.store.kind == "sqlite":
+        return site.database.read_bytes()
+    with closing(_connect(site)) as connection:
+        tables = ("meta", "ledger", "segment", "host", "click", "day_result")
+        return [sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables]
 
 
 def test_f17_the_report_is_read_and_events_wait(newer: Any, eventually: Any) -> None:
-    before = newer.database.read_bytes()
+    before = _content(newer)
     newer.follow(5)
     newer.stands()
     assert eventually(lambda: newer.health()["pending"] >= 5)
@@ -44,7 +66,7 @@ def test_f17_the_report_is_read_and_events_wait(newer: Any, eventually: Any) -> 
     assert "Upgrade clickmw" in newer.causes()
     assert "later clickmw" in newer.doctor()
     assert newer.browser.get("/_clicks/report/overview.json", status=200).json
-    assert newer.database.read_bytes() == before
+    assert _content(newer) == before
 
 
 def test_f17_after_the_upgrade_all_is_taken_in(newer: Any, eventually: Any) -> None:
