@@ -46,20 +46,23 @@ def _killed_at(path: Path, statement: int) -> None:
     """Migrate in another process that kills itself before one of its statements."""
     child = os.fork()
     if child == 0:
-        left = statement
+        try:
+            left = statement
 
-        def count(_sql: str) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            def count(_sql: str) -> None:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = OFF")  # the kernel outlives the process
-        connection.set_trace_callback(count)
-        schema.migrate(connection)
-        os._exit(0)
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")  # the kernel outlives the process
+            connection.set_trace_callback(count)
+            schema.migrate(connection)
+            os._exit(0)
+        finally:  # a child that went on would run the other tests, too
+            os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 

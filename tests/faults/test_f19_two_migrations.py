@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import traceback
 from contextlib import closing
 from pathlib import Path
 
@@ -43,11 +44,15 @@ def test_f19_an_old_database_is_migrated_once_by_whoever_is_first(
         for _ in range(processes):
             child = os.fork()
             if child == 0:
-                os.close(go)
-                os.read(ready, 1)  # ends when the parent lets go: all begin at once
-                with closing(open_store(f"sqlite:///{path}", StoreOptions())) as store:
-                    store.migrate()
-                os._exit(0)
+                try:
+                    os.close(go)
+                    os.read(ready, 1)  # ends when the parent lets go: all begin at once
+                    with closing(open_store(f"sqlite:///{path}", StoreOptions())) as store:
+                        store.migrate()
+                    os._exit(0)
+                finally:  # whatever was raised: a child that went on would run the other tests, too
+                    traceback.print_exc()
+                    os._exit(1)
             children.append(child)
         os.close(ready)
         os.close(go)
