@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +25,7 @@ from clickmw.stores import _sqlite_returns as returns
 from clickmw.stores import _sqlite_said as said
 from clickmw.stores import _sqlite_searches as searches
 from clickmw.stores.base import StoreOptions
-from clickmw.stores.sqlite import SQLiteStore, open_store
+from clickmw.stores.sqlite import SQLiteStore, _begin_log, open_store
 
 pytestmark = pytest.mark.usefixtures("no_ready_databases")
 
@@ -464,3 +465,23 @@ def test_a_list_where_a_text_belongs_is_one_bad_event(new_store: Any, feed_of: A
         bad = feed.record(Click(1_750_000_000_000, "a", "/a")._replace(title=["a", "list"]))
         with pytest.raises(BadEvent, match="binding"):
             store.append(feed.segment, 0, 100, [bad])
+
+
+def test_a_database_that_is_refused_its_log_for_a_moment_is_opened_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """Two processes that both read and want to change the mode: SQLite lets neither wait."""
+    path = tmp_path / "clicks.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA user_version = 0")
+        other.execute("CREATE TABLE of_another (id INTEGER)")
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(0.3, other.rollback)
+        timer.start()
+        connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        with closing(connection):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                connection.execute("PRAGMA journal_mode = WAL")
+            _begin_log(connection)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        timer.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +36,6 @@ TIGHT_ROWS = 20
 #: A log this long is one that nobody could empty for a while; the next that is emptied shrinks to 64 MB.
 LONG_LOG = 80 * 1024 * 1024
 PRAGMAS = f"""
-PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = {BUSY_MS};
 PRAGMA wal_autocheckpoint = 4000;
@@ -189,6 +189,7 @@ class SQLiteStore(SQLStore):
         )
         try:
             is_current(connection)  # a later schema stays untouched, its journal mode too
+            _begin_log(connection)
             for pragma in PRAGMAS.split(";"):
                 connection.execute(pragma).fetchall()
             migrate(connection)
@@ -229,6 +230,19 @@ class SQLiteStore(SQLStore):
             f"the database {self.path} cannot be used: {error}. The site works; events wait in the "
             "journal as long as that has room. Run: clickmw doctor"
         )
+
+
+def _begin_log(connection: sqlite3.Connection) -> None:
+    """Let the database have a log (WAL); where several processes do so at once, SQLite refuses some without waiting."""
+    end = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:
