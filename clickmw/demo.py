@@ -112,6 +112,8 @@ def running(
     with closing(_listen_anywhere(host, port) if other else listen(host, port)) as listening:
         server = _server(application, listening)
         server.daemon_threads = False  # what the last answer writes is written before we go on
+        # Browsers open connections before they need them; who ends us does not wait long for those.
+        server.RequestHandlerClass.timeout = 2.0
         thread = threading.Thread(target=server.serve_forever, name="clickmw-server", daemon=True)
         thread.start()
         try:
@@ -148,9 +150,6 @@ def _server(application: Application, listening: socket.socket) -> Any:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
-        #: Browsers open connections before they need them: who ends us does not wait for those.
-        timeout = 2.0
-
         def log_request(self, *_args: object) -> None: ...
 
         def log_error(self, *_args: object) -> None:

@@ -65,6 +65,17 @@ def lite(new_store: Callable[..., SQLiteStore]) -> Iterator[SQLiteStore]:
         yield store
 
 
+@pytest.fixture
+def feed_both(lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds) -> Callable[..., None]:
+    """Hand the same events to both stores."""
+
+    def feed(*events: Any) -> None:
+        for store in (lite, house):
+            feed_of(store)(*events)
+
+    return feed
+
+
 def assert_same(lite: Store, house: Store, *filters: Filter) -> None:
     """Ask both stores everything and compare the answers."""
     with closing(lite.reader()) as one, closing(house.reader()) as other:
@@ -86,12 +97,11 @@ def rows_of(store: Store, table: str, *, whole: bool) -> tuple[Sequence[Any], li
 
 
 def test_the_same_history_has_the_same_answers(
-    lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+    lite: SQLiteStore, house: ClickHouseStore, feed_both: Callable[..., None], days_of_events: Days
 ) -> None:
     events = days_of_events(3, START_MS, 3, 30)
     random.Random(4).shuffle(events)
-    feed_of(lite)(*events)
-    feed_of(house)(*events)
+    feed_both(*events)
     assert_same(lite, house, ALL, Filter(first_day=FIRST, last_day=LAST, site="a", text="pass"))
     assert house.check() == []
 
@@ -418,11 +428,10 @@ def test_numbers_and_bytes_come_back_as_they_are() -> None:
 
 
 def test_exports_have_the_same_rows(
-    lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
+    lite: SQLiteStore, house: ClickHouseStore, feed_both: Callable[..., None], days_of_events: Days
 ) -> None:
     events = days_of_events(13, START_MS, 2, 10)
-    feed_of(lite)(*events)
-    feed_of(house)(*events)
+    feed_both(*events)
     for table in (*TABLES, "daily_clicks"):
         for whole in (False, True):
             assert rows_of(house, table, whole=whole) == rows_of(lite, table, whole=whole), table
@@ -431,13 +440,12 @@ def test_exports_have_the_same_rows(
 def test_a_copy_is_a_database_of_the_sqlite_store(
     lite: SQLiteStore,
     house: ClickHouseStore,
-    feed_of: Feeds,
+    feed_both: Callable[..., None],
     days_of_events: Days,
     tmp_path: Path,
 ) -> None:
     events = days_of_events(15, START_MS, 2, 20)
-    feed_of(lite)(*events)
-    feed_of(house)(*events)
+    feed_both(*events)
     rows = house.back_up(tmp_path / "copy.db", silent)
     with closing(SQLiteStore(tmp_path / "copy.db", OPTIONS)) as copy:
         assert copy.check() == []
@@ -464,13 +472,12 @@ def test_a_copy_is_a_database_of_the_sqlite_store(
 def test_what_is_erased_is_gone_in_both_stores_alike(
     lite: SQLiteStore,
     house: ClickHouseStore,
-    feed_of: Feeds,
+    feed_both: Callable[..., None],
     days_of_events: Days,
     wanted: Erasure,
 ) -> None:
     events = days_of_events(17, START_MS, 2, 20)
-    feed_of(lite)(*events)
-    feed_of(house)(*events)
+    feed_both(*events)
     assert house.erase(wanted, silent) == lite.erase(wanted, silent)
     assert _totals(house) == _totals(lite)
     for table in TABLES:
@@ -482,12 +489,11 @@ def test_other_time_zones_come_into_force_with_a_rebuild(
     lite: SQLiteStore,
     house: ClickHouseStore,
     clickhouse_url: str,
-    feed_of: Feeds,
+    feed_both: Callable[..., None],
     days_of_events: Days,
 ) -> None:
     events = days_of_events(19, START_MS, 2, 15)
-    feed_of(lite)(*events)
-    feed_of(house)(*events)
+    feed_both(*events)
     zones = StoreOptions(site_zones={"a": "Asia/Tokyo", "b": "UTC"})
     with closing(SQLiteStore(lite.path, zones)) as one, closing(open_store(clickhouse_url, zones)) as other:  # fmt: skip
         assert other.rebuild(silent) == one.rebuild(silent)

@@ -141,7 +141,7 @@ class ClickHouseReader(SQLiteReader):
         ranked = self._rows(sql.KEPT[name], bound)
         ids = [query for query, _, _ in ranked]
         sums = {row[0]: row[1:] for row in self._rows(sql.KEPT_SUMS, {**bound, "ids": ids})}
-        texts = self._texts("query", "text", ids)
+        texts = self._query_texts(ids)
         ranked.sort(key=lambda row: (-row[1], -row[2], texts[row[0]]))
         return [query_row((texts[query], *sums[query])) for query, _, _ in ranked]
 
@@ -188,7 +188,7 @@ class ClickHouseReader(SQLiteReader):
         bound = {**self._bind(asked), "ids": ids}
         searched = {row[0]: row[1:] for row in self._rows(sql.OF_IDS_SEARCHED, bound)}
         clicked = {row[0]: row[1:] for row in self._rows(sql.OF_IDS_CLICKED, bound)}
-        texts = self._texts("query", "text", ids)
+        texts = self._query_texts(ids)
         weighed = []
         for first, second, query in best:
             clicks, positioned, positions = clicked.get(query, (0, 0, 0))
@@ -197,10 +197,8 @@ class ClickHouseReader(SQLiteReader):
             weighed.append((first, second, row.query, row))
         return [row for *_, row in sorted(weighed, key=lambda each: each[:3])]
 
-    def _grown(self, grown: Iterable[tuple[int, int, int]], limit: int) -> list[TrendRow]:
-        best = nsmallest(limit, grown, key=lambda row: (_growth(*row[1:]), -row[1], row[0]))
-        texts = self._texts("query", "text", (row[0] for row in best))
-        return [TrendRow(texts[query], None, now, before) for query, now, before in best]
+    def _query_texts(self, ids: Sequence[int]) -> Mapping[int, str]:
+        return self._texts("query", "text", ids)
 
     def common_queries(
         self, asked: Filter, *, visitors: int, among: frozenset[str] | None = None
@@ -220,7 +218,7 @@ class ClickHouseReader(SQLiteReader):
         if is_by_more(asked):
             return super().trending_queries(asked, before, limit, least=least)
         rows = self._both(sql.TRENDING_QUERIES, asked, before, limit, least)
-        texts = self._texts("query", "text", (row[0] for row in rows))
+        texts = self._query_texts([row[0] for row in rows])
         return [TrendRow(texts[query], None, now, was) for query, now, was in rows]
 
     def trending_results(
@@ -232,18 +230,6 @@ class ClickHouseReader(SQLiteReader):
         rows = self._both(question, asked, before, limit, least)
         results = self._results_of(row[0] for row in rows)
         return [TrendRow(*results[result], now, was) for result, now, was in rows]
-
-    def _both(
-        self, question: str, asked: Filter, before: Filter, limit: int, least: int
-    ) -> list[Any]:
-        bound = self._bind(
-            asked,
-            limit,
-            least=least,
-            before_first=day_number(before.first_day),
-            before_last=day_number(before.last_day),
-        )
-        return self._rows(question, bound)
 
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
         """Return the most clicked results."""
@@ -434,7 +420,3 @@ def _count_shown(places: Counter[tuple[int, int, int, str]], shown: str, seen: s
         places[result, module, position, "impressions"] += 1
         if seen and f"[{position},{module}," in seen:
             places[result, module, position, "seen"] += 1
-
-
-def _growth(now: int, before: int) -> float:
-    return -((now - before) ** 2) / (now + before)

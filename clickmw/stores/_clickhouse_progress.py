@@ -9,7 +9,7 @@ in every cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from clickmw.errors import StoreError
@@ -83,11 +83,16 @@ def mark_of(steps: Sequence[Step]) -> Mark:
 
 def sum_up(steps: Sequence[Step]) -> dict[str, int]:
     """Return what a way adds to the ledger."""
+    return _together(step.ledger for step in steps)
+
+
+def _together(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of ledgers, and the latest of their last events."""
     sums: Counter[str] = Counter()
     last = 0
-    for step in steps:
-        sums.update({name: count for name, count in step.ledger.items() if name != LAST})
-        last = max(last, step.ledger.get(LAST, 0))
+    for part in parts:
+        sums.update({name: count for name, count in part.items() if name != LAST})
+        last = max(last, part.get(LAST, 0))
     return {**sums, LAST: last} if last else dict(sums)
 
 
@@ -120,20 +125,9 @@ def close(client: Client, segment: str, known: Mark) -> None:
 
 def ledger(client: Client) -> dict[str, int]:
     """Return the lines that follow from all appends."""
-    sums: Counter[str] = Counter()
-    last = 0
-    parts: list[Mapping[str, int]] = [sum_up(steps) for steps in find_steps(client).values()]
-    parts.append(
-        dict(
-            client.rows(
-                CLOSED_SUMS.replace("sum(count)", f"if(line = '{LAST}', max(count), sum(count))")
-            )
-        )
-    )
-    for part in parts:
-        sums.update({name: count for name, count in part.items() if name != LAST})
-        last = max(last, part.get(LAST, 0))
-    return {**sums, LAST: last} if last else dict(sums)
+    latest = CLOSED_SUMS.replace("sum(count)", f"if(line = '{LAST}', max(count), sum(count))")
+    opened = (sum_up(steps) for steps in find_steps(client).values())
+    return _together([*opened, dict(client.rows(latest))])
 
 
 def marks(client: Client) -> dict[str, Mark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clickmw.stores.base import Record
+from clickmw.stores.base import Record, Stored
 
 
 def account(records: Sequence[Record], running: int, torn: int) -> tuple[dict[str, int], int, int]:
@@ -28,3 +28,15 @@ def account(records: Sequence[Record], running: int, torn: int) -> tuple[dict[st
         ledger["received"] = ledger.get("received", 0) + record.running - running
         running, torn = record.running, 0
     return ledger, running, torn
+
+
+def add_origins(ledger: dict[str, int], events: Sequence[Stored]) -> None:
+    """Add to *ledger* how many of *events* are of robots, and how many the snippet reported."""
+    add_to(ledger, "robots", sum(bool(stored.event.robot) for stored in events))
+    add_to(ledger, "snippet", sum(stored.event.source == "beacon" for stored in events))
+
+
+def add_to(ledger: dict[str, int], name: str, count: int) -> None:
+    """Add *count* to a line of *ledger*; nothing makes no line."""
+    if count:
+        ledger[name] = ledger.get(name, 0) + count

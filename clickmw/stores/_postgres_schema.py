@@ -74,15 +74,15 @@ def migrate(connection: Connection) -> None:
 
 def is_current(connection: Connection) -> bool:
     """Tell whether nothing is left to migrate; a later schema is :class:`StoreTooNew`."""
-    later = too_new(connection)
+    version = version_of(connection)
+    later = too_new(connection, version)
     if later:
         raise later
-    return _whole(version_of(connection)) == schema.SCHEMA_VERSION
+    return _whole(version) == schema.SCHEMA_VERSION
 
 
-def too_new(connection: Connection) -> StoreTooNew | None:
+def too_new(connection: Connection, version: int) -> StoreTooNew | None:
     """Return what is said when a later clickmw has made the schema; None when none has."""
-    version = version_of(connection)
     if version <= schema.SCHEMA_VERSION:
         return None
     return StoreTooNew(

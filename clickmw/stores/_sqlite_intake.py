@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from clickmw.counting import OUR_SOURCES
 from clickmw.errors import BadEvent
 from clickmw.events import Click, Feedback, Impression, Return, Search, Shown
+from clickmw.stores._ledger import add_origins, add_to
 from clickmw.stores._sqlite_batch import Batch, result_of
 from clickmw.stores._sqlite_clicks import Clicks
 from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
@@ -86,11 +87,10 @@ def take(
     returns.settle(click.query_id for click in clicks.states)
     batch.write_rollups()
     same = sum(isinstance(stored.event, Search) for stored in events) - len(fresh)
-    _add_to(ledger, "stored", len(events) - same)
-    _add_to(ledger, "dropped.same_query_id", same)
-    _add_to(ledger, "duplicates", batch.duplicates)
-    _add_to(ledger, "robots", sum(bool(stored.event.robot) for stored in events))
-    _add_to(ledger, "snippet", sum(stored.event.source == "beacon" for stored in events))
+    add_to(ledger, "stored", len(events) - same)
+    add_to(ledger, "dropped.same_query_id", same)
+    add_to(ledger, "duplicates", batch.duplicates)
+    add_origins(ledger, events)
 
 
 def _learn_texts(
@@ -148,8 +148,3 @@ def _results_of(
             url, doc_id = result_of(source, url, doc_id, "", ad_id)
         if (url if not doc_id else result_key(url, doc_id)) not in known:
             yield url, doc_id
-
-
-def _add_to(ledger: dict[str, int], name: str, count: int) -> None:
-    if count:
-        ledger[name] = ledger.get(name, 0) + count

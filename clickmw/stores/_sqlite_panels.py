@@ -380,9 +380,11 @@ class SQLiteReader(DrilldownReader):
     def _grown(self, grown: Iterable[tuple[int, int, int]], limit: int) -> list[TrendRow]:
         """Return those of *grown* (a query, its searches now and before) that grew most."""
         best = nsmallest(limit, grown, key=lambda row: (_growth(*row[1:]), -row[1], row[0]))
-        queries = json.dumps([query for query, *_ in best])
-        texts = dict(self._rows(facts.TEXTS, {"queries": queries}))
+        texts = self._query_texts([query for query, *_ in best])
         return [TrendRow(texts[query], None, now, before) for query, now, before in best]
+
+    def _query_texts(self, ids: Sequence[int]) -> Mapping[int, str]:
+        return dict(self._rows(facts.TEXTS, {"queries": json.dumps(ids)}))
 
     def _of(
         self, asked: Filter, limit: int, ranked: Iterable[tuple[int, float, int]]
@@ -404,6 +406,12 @@ class SQLiteReader(DrilldownReader):
     def _trends(
         self, question: str, asked: Filter, before: Filter, limit: int, least: int
     ) -> list[TrendRow]:
+        return [TrendRow(*row) for row in self._both(question, asked, before, limit, least)]
+
+    def _both(
+        self, question: str, asked: Filter, before: Filter, limit: int, least: int
+    ) -> list[Any]:
+        """Return the rows of a *question* about two periods."""
         bound = self._bind(
             asked,
             limit,
@@ -411,7 +419,7 @@ class SQLiteReader(DrilldownReader):
             before_first=day_number(before.first_day),
             before_last=day_number(before.last_day),
         )
-        return [TrendRow(*row) for row in self._rows(question, bound)]
+        return self._rows(question, bound)
 
     def _sums(self, asked: Filter, name: str) -> tuple[_Sums, _Sums]:
         """Return the sums of searches and of clicks with a text, by one column's values."""

@@ -27,7 +27,7 @@ from clickmw.stores._clickhouse_raw import ADD_RAW, encode
 from clickmw.stores._clickhouse_refresh import Refresh, name_sites
 from clickmw.stores._clickhouse_schema import HORIZON, ROWS, migrate
 from clickmw.stores._hosts import SAID_EVERY_S
-from clickmw.stores._ledger import account
+from clickmw.stores._ledger import account, add_origins, add_to
 from clickmw.stores._sqlite_check import first_whole
 from clickmw.stores._sqlite_reading import day_date
 from clickmw.stores.base import (
@@ -296,10 +296,11 @@ class ClickHouseStore:
             self._look_again = time.monotonic() + LOOK_AGAIN_S
 
     def describe(self, reader: Reader | None = None) -> dict[str, Any]:
-        """Return ``{"kind", "ok", "error", "warning"}`` for health; asks once more for it."""
+        """Return ``{"kind", "ok", "error", "warning"}`` for health; who has a *reader* has asked already."""
         error = None
         try:
-            self.client.run("SELECT 1")
+            if reader is None:
+                self.client.run("SELECT 1")
         except StoreError as trouble:
             error = str(trouble)
         return {"kind": self.kind, "ok": error is None, "error": error, "warning": None}
@@ -313,11 +314,6 @@ def _count(ledger: dict[str, int], events: Sequence[Any]) -> None:
     """Add to *ledger* what can be told of *events* alone."""
     if not events:
         return
-    for name, count in (
-        ("stored", len(events)),
-        ("robots", sum(bool(stored.event.robot) for stored in events)),
-        ("snippet", sum(stored.event.source == "beacon" for stored in events)),
-    ):
-        if count:
-            ledger[name] = ledger.get(name, 0) + count
+    add_to(ledger, "stored", len(events))
+    add_origins(ledger, events)
     ledger[progress.LAST] = max(stored.event.received_ms for stored in events)

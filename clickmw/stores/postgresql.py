@@ -182,10 +182,10 @@ class PostgreSQLStore(SQLStore):
                 raise self._trouble(error) from error
 
     def _fault(self, reader: Any) -> str | None:
-        from clickmw.stores._postgres_schema import too_new
+        from clickmw.stores._postgres_schema import too_new, version_of
 
         try:
-            later = too_new(reader._connection)
+            later = too_new(reader._connection, version_of(reader._connection))
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         return str(later) if later else None
