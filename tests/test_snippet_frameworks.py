@@ -99,6 +99,13 @@ class Visit:
         rows: list[tuple[Any, ...]] = self.site.rows("clicks", CLICKS)
         return rows
 
+    def counted(self, count: int = 1) -> list[tuple[Any, ...]]:
+        """Return URL and position of the clicks that count, once there are *count* and no more come."""
+        self.site.wait(COUNTED, "url, position", count)
+        time.sleep(0.2)
+        rows: list[tuple[Any, ...]] = self.site.rows(COUNTED, "url, position")
+        return rows
+
     def follow(self, name: str) -> None:
         """Click a link and wait for the page that it leads to."""
         self.page.click(f"#{name}")
@@ -290,16 +297,13 @@ def test_boosted_results_count_once(
     page.wait_for_selector(ready(tag, library))
     visit.follow(target)
     position = 2 if target == "foreign" else 1
-    visit.clicks()
-    columns = "url, position"
-    assert visit.site.rows(COUNTED, columns) == [(visit.url(target), position)]
+    assert visit.counted() == [(visit.url(target), position)]
     assert visit.elsewhere.asked == (["/doc/2"] if target == "foreign" else [])
 
     visit.back()
     page.wait_for_selector(ready(tag, library))
     visit.follow("third")
-    visit.clicks(2)
-    assert visit.site.rows(COUNTED, columns) == [(visit.url(target), position), ("/doc/3", 3)]
+    assert visit.counted(2) == [(visit.url(target), position), ("/doc/3", 3)]
     assert visit.site.rows("searches WHERE counted", SEARCHES) == ONE_SEARCH
 
 
@@ -335,10 +339,9 @@ def test_results_that_htmx_puts_in_count_once(
     page.wait_for_selector("#own")
     page.wait_for_load_state("networkidle")
     visit.follow(target)
-    visit.clicks()
 
     position = 2 if target == "foreign" else 1
-    assert visit.site.rows(COUNTED, "url, position") == [(visit.url(target), position)]
+    assert visit.counted() == [(visit.url(target), position)]
     assert visit.site.rows("searches", SEARCHES) == ONE_SEARCH
 
 
