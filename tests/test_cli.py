@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -104,6 +105,15 @@ def test_the_report_has_what_lies_in_the_journal(store: str) -> None:
 def test_the_report_in_the_terminal_says_the_same(store: str) -> None:
     output = run("--store", store, "report").output
     assert "66.7% [20.8% – 93.9%]   2 / 3" in output
+
+
+def test_a_process_that_only_drains_looks_for_cycles_seldom(
+    store: str, request: pytest.FixtureRequest
+) -> None:
+    before = gc.get_threshold()
+    request.addfinalizer(lambda: gc.set_threshold(*before))
+    run("--store", store, "drain", "--once")
+    assert gc.get_threshold()[0] == 50_000
 
 
 def test_drain_once_moves_all_and_the_views_have_it(store: str, tmp_path: Path) -> None:
