@@ -407,7 +407,7 @@ MADE_UP = {
         *("backslash", "scheme", "userinfo", "port", "module", "position"),
     ),
 }
-_COUNTING = {"tally": "", "_refuse": "", "NotKept": "", "_add_to": "", "reject": "rejected."}
+_COUNTING = {"tally": "", "_refuse": "", "NotKept": "", "add_to": "", "reject": "rejected."}
 
 
 def texts_of(node: ast.AST) -> Iterator[str]:
