@@ -16,7 +16,6 @@ import pytest
 
 from clickmw.errors import BadEvent, SettingsError, StoreError
 from clickmw.events import Click, Event, Search, Shown, new_query_id
-from clickmw.sites import Site
 from clickmw.stores import open_store
 from clickmw.stores._clickhouse_http import Client, Refused, literal, read_rows, read_url
 from clickmw.stores._clickhouse_progress import Step, mark_of, sum_up, way
@@ -404,12 +403,6 @@ def test_a_url_names_hosts_login_and_quorum() -> None:
     assert (address.user, address.password, address.quorum) == ("me", "p@ss", 2)
     assert (address.is_secure, address.replicated, address.database) == (True, 1, "clicks")
     assert "p@ss" not in repr(address)
-
-
-def test_sites_that_need_more_than_this_store_has_are_refused() -> None:
-    site = Site(handle="a", index_key="0" * 32)
-    with pytest.raises(SettingsError, match="AddSearch"):
-        open_store("clickhouse+http://host/db", StoreOptions(sites=(site,)))
 
 
 @pytest.mark.parametrize("text", ["", "a'b\\c", "tab\tline\n", "null\0byte", "ü€😀", "\\N"])

@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "reader of a store",
-        "stores._clickhouse_scratch stores._clickhouse_upkeep stores._postgres_schema stores._sql_copy stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
+        "stores._clickhouse_digests stores._clickhouse_scratch stores._clickhouse_upkeep stores._postgres_schema stores._sql_copy stores._sqlite_export stores._sqlite_panels stores._sqlite_rebuild stores._sqlite_prune stores._sqlite_erase",
     ),
     (
         "what a store of servers derives",

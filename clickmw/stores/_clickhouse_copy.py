@@ -20,7 +20,9 @@ from clickmw.stores._clickhouse_http import Client, literal
 from clickmw.stores._clickhouse_numbers import number_of
 from clickmw.stores._clickhouse_schema import ROWS, WINDOW_MS
 from clickmw.stores._clickhouse_scratch import blank, columns_of
+from clickmw.stores._clickhouse_upkeep import docids_are_wanted
 from clickmw.stores._sqlite_check import check
+from clickmw.stores._sqlite_digests import SWITCH, switch_on
 from clickmw.stores._sqlite_export import export
 from clickmw.stores._sqlite_reading import day_number
 from clickmw.stores._sqlite_schema import migrate
@@ -131,7 +133,7 @@ def copy_all(client: Client, connection: sqlite3.Connection, tell: Tell = lambda
 
 
 def _copy_rest(client: Client, connection: sqlite3.Connection) -> None:
-    rows = client.rows("SELECT key, value FROM meta WHERE key <> 'schema'")
+    rows = client.rows(f"SELECT key, value FROM meta WHERE key NOT IN ('schema', '{SWITCH}')")
     connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
     connection.executemany(
         "INSERT INTO ledger (name, events) VALUES (?, ?)", sorted(progress.ledger(client).items())
@@ -140,6 +142,8 @@ def _copy_rest(client: Client, connection: sqlite3.Connection) -> None:
         "INSERT INTO segment (name, taken, running, torn) VALUES (?, ?, ?, ?)",
         [(name, *mark) for name, mark in progress.marks(client).items()],
     )
+    if docids_are_wanted(client):
+        switch_on(connection)
 
 
 def check_all(client: Client, options: StoreOptions, tell: Tell) -> Iterator[str]:

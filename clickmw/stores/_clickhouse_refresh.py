@@ -19,12 +19,15 @@ from secrets import token_hex
 from clickmw.errors import StoreError
 from clickmw.events import Search
 from clickmw.journal import warn_once_a_minute
+from clickmw.stores import _clickhouse_digests as digests
 from clickmw.stores import _clickhouse_scratch as scratch
+from clickmw.stores._clickhouse_dialect import members
 from clickmw.stores._clickhouse_http import Client, literal
 from clickmw.stores._clickhouse_numbers import number_of
 from clickmw.stores._clickhouse_raw import decode
 from clickmw.stores._clickhouse_schema import HORIZON, ROWS, WINDOW_MS
 from clickmw.stores._clickhouse_sums import sum_again
+from clickmw.stores._clickhouse_upkeep import docids_are_wanted
 from clickmw.stores._sqlite_intake import is_unstorable
 from clickmw.stores.base import Stored, StoreOptions, Tell
 
@@ -234,7 +237,7 @@ SETTINGS final = 0
                 self._do(MAKE_LINKS, run)
                 self._do(PICK_NEW, run)
                 self._spread(run)
-                self.write(run, self._in_time(run, self._picked(run)), version)
+                self.write(run, self._in_time(run, self._chosen(run)), version)
                 self._do(DONE, run)
         finally:
             self._drop(run)
@@ -247,6 +250,20 @@ SETTINGS final = 0
             known = count
             self._do(PICK_LINKS, run)
             self._do(PICK_LINKED, run)
+
+    def _chosen(self, run: str) -> list[Stored]:
+        """Return what is chosen, and the clicks with it that knew a result of it by its digest alone."""
+        events = self._picked(run)
+        done: set[str] = set()
+        while docids_are_wanted(self.client):
+            named = digests.newly_named(self.client, events) - done
+            if not named:
+                break
+            done |= named
+            self._do(digests.PICK_CLICKS, run, docids=members(sorted(named)))
+            self._spread(run)
+            events = self._picked(run)
+        return events
 
     def _picked(self, run: str) -> list[Stored]:
         content = self.client.run(READ_PICKED.format(run=run))
@@ -312,7 +329,9 @@ SETTINGS final = 0
     def _write(
         self, run: str, events: Sequence[Stored], zones: dict[str, str], version: int
     ) -> None:
-        with scratch.derived(events, self.options, zones) as made:
+        wanted = docids_are_wanted(self.client)
+        urls = digests.known_urls(self.client, events) if wanted else None
+        with scratch.derived(events, self.options, zones, urls) as made:
             for table, columns in scratch.TEXTS.items():
                 content = scratch.text_lines(made, table)
                 self._insert(f"INSERT INTO {table} ({columns}) FORMAT JSONCompactEachRow", content)

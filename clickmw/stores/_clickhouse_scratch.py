@@ -16,6 +16,7 @@ from clickmw.stores._clickhouse_numbers import number_of, query_number
 from clickmw.stores._clickhouse_schema import ROWS
 from clickmw.stores._sqlite_batch import result_of
 from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
+from clickmw.stores._sqlite_digests import SET_DIGEST, switch_on
 from clickmw.stores._sqlite_intake import is_unstorable, take
 from clickmw.stores._sqlite_schema import migrate
 from clickmw.stores.base import Stored, StoreOptions
@@ -96,17 +97,38 @@ def blank() -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def derived(
-    events: Sequence[Stored], options: StoreOptions, zones: Mapping[str, str]
+    events: Sequence[Stored],
+    options: StoreOptions,
+    zones: Mapping[str, str],
+    urls: Mapping[str, str] | None = None,
 ) -> Iterator[sqlite3.Connection]:
-    """Lend the database that the rules make of *events*, which are sorted by time."""
+    """Lend the database that the rules make of *events*, which are sorted by time.
+
+    *urls* are those that digests of them mean; None where digests mean nothing.
+    """
     known = replace(options, site_zones={**options.site_zones, **zones})
     with blank() as connection:
         dictionaries = HashedDictionaries(known)
+        if urls is not None:
+            _keep_digests(connection, dictionaries, urls)
         for start in range(0, len(events), BATCH):
             connection.execute("BEGIN")
             take(connection, dictionaries, events[start : start + BATCH], {})
             connection.execute("COMMIT")
         yield connection
+
+
+def _keep_digests(
+    connection: sqlite3.Connection, dictionaries: HashedDictionaries, urls: Mapping[str, str]
+) -> None:
+    """Let the rules know which URLs digests mean."""
+    switch_on(connection)
+    dictionaries.learn_results(connection, {(url, "") for url in urls.values()})
+    rows = [
+        (bytes.fromhex(docid), dictionaries.results[result_key(url, "")])
+        for docid, url in urls.items()
+    ]
+    connection.executemany(SET_DIGEST, rows)
 
 
 def find_unstorable(

@@ -11,6 +11,7 @@ from clickmw.sites import Site
 from clickmw.stores._clickhouse_http import Client, literal
 from clickmw.stores._clickhouse_schema import HORIZON, ROWS, WINDOW_MS
 from clickmw.stores._sqlite_advertisers import _rows as advertiser_rows
+from clickmw.stores._sqlite_digests import SWITCH
 from clickmw.stores.base import StoredKey
 
 #: A day that is old in part and has more rows than this waits until it is old as a whole.
@@ -141,6 +142,20 @@ def find_clicks(client: Client, query_ids: Collection[str]) -> list[tuple[bytes,
             " ON result.id = click.result"
         )
     ]
+
+
+# -- what sites need -------------------------------------------------------------------------------
+
+
+def want_docids(client: Client, sites: Sequence[Site]) -> None:
+    """Find out from now on which URLs an AddSearch id means, if one of *sites* sends such ids."""
+    if any(site.index_key for site in sites) and not docids_are_wanted(client):
+        set_meta(client, SWITCH, "1")
+
+
+def docids_are_wanted(client: Client) -> bool:
+    """Tell whether a site ever sent such ids."""
+    return bool(client.value(f"SELECT count() FROM meta WHERE key = '{SWITCH}'"))
 
 
 # -- advertisers -----------------------------------------------------------------------------------

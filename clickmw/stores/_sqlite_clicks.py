@@ -18,7 +18,7 @@ from clickmw.counting import (
 from clickmw.events import Click, query_id_bytes
 from clickmw.rollups import Dimensions
 from clickmw.stores._sqlite_batch import Batch, SearchState, result_of
-from clickmw.stores._sqlite_digests import Digests, Moved
+from clickmw.stores._sqlite_digests import Digests, Moved, is_docid
 from clickmw.stores.base import QUARTER_MS, Stored
 
 CLICK_COLUMNS = (
@@ -150,7 +150,7 @@ class Clicks:
     def _new(self, query_id: bytes | None, event_id: bytes, click: Click) -> ClickState:
         batch, source = self.batch, click.source
         url, doc_id = result_of(source, click.url, click.doc_id, click.query_id, click.ad_id)
-        by_digest = self.digests.on and self.digests.are_meant_by(click)
+        by_digest = self.digests.on and is_docid(click)
         if by_digest:
             url, doc_id = self.digests.targets[doc_id]
         state = ClickState(

@@ -16,7 +16,8 @@ from clickmw.events import Click
 from clickmw.stores._sqlite_dictionaries import Dictionaries, look_up, result_key
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_SWITCH = "url_digests"
+#: The line of ``meta`` that says that digests are kept.
+SWITCH = "url_digests"
 
 FIND_DIGESTS = """
 -- One row per digest that is known already, with its result.
@@ -59,14 +60,23 @@ def prefers(url: str, other: str) -> bool:
     return not other or (url.startswith("https:") and other.startswith("http:"))
 
 
+def is_docid(click: Click) -> bool:
+    """Tell whether *click* names its result by such an id alone."""
+    sent = click.source not in OUR_SOURCES and not click.url
+    return sent and _DIGEST.fullmatch(click.doc_id) is not None
+
+
 def switch_on(connection: sqlite3.Connection) -> None:
     """Keep digests from now on, and make those of all URLs that are known."""
-    connection.execute("INSERT INTO meta (key, value) VALUES (?, '1')", (_SWITCH,))
+    connection.execute("INSERT INTO meta (key, value) VALUES (?, '1')", (SWITCH,))
     best: dict[bytes, tuple[int, str]] = {}
     for result, url in connection.execute("SELECT id, url FROM result WHERE url <> '' ORDER BY id"):
         for digest in digests_of(url):
             if digest not in best or prefers(url, best[digest][1]):
                 best[digest] = result, url
+    waiting = connection.execute("SELECT DISTINCT doc_id, result FROM click WHERE by_digest")
+    for docid, result in waiting:
+        best.setdefault(bytes.fromhex(docid), (result, ""))
     rows = [(digest, result) for digest, (result, _url) in sorted(best.items())]
     connection.executemany(SET_DIGEST, rows)
 
@@ -74,7 +84,7 @@ def switch_on(connection: sqlite3.Connection) -> None:
 def are_kept(connection: sqlite3.Connection) -> bool:
     """Tell whether digests were ever switched on in this database."""
     sql = "SELECT count(*) FROM meta WHERE key = ?"
-    return bool(connection.execute(sql, (_SWITCH,)).fetchone()[0])
+    return bool(connection.execute(sql, (SWITCH,)).fetchone()[0])
 
 
 class Digests:
@@ -90,11 +100,6 @@ class Digests:
             dictionaries.digests = are_kept(connection)
         self.on = dictionaries.digests
         self.targets: dict[str, tuple[str, str]] = {}
-
-    def are_meant_by(self, click: Click) -> bool:
-        """Tell whether *click* names its result by such an id alone."""
-        sent = click.source not in OUR_SOURCES and not click.url
-        return sent and _DIGEST.fullmatch(click.doc_id) is not None
 
     def learn(self, results: Iterable[tuple[str, str]]) -> list[Moved]:
         """Keep the digests of *results* that were learned; return whose result became known by that."""

@@ -17,7 +17,7 @@ from clickmw.stores._ledger import add_origins, add_to
 from clickmw.stores._sqlite_batch import Batch, result_of
 from clickmw.stores._sqlite_clicks import Clicks
 from clickmw.stores._sqlite_dictionaries import Dictionaries, result_key
-from clickmw.stores._sqlite_digests import Digests, Moved
+from clickmw.stores._sqlite_digests import Digests, Moved, is_docid
 from clickmw.stores._sqlite_repeats import Repeats
 from clickmw.stores._sqlite_returns import Returns
 from clickmw.stores._sqlite_said import Words
@@ -101,21 +101,21 @@ def _learn_texts(
 ) -> list[Moved]:
     """Give all new results and queries of the batch their ids at once."""
     dictionaries.make_room()
-    results, queries = _texts_of(events, dictionaries.results)
+    results, queries = texts_of(events, dictionaries.results)
     dictionaries.learn_results(connection, results)
     dictionaries.learn_queries(connection, queries)
     if not digests.on:
         return []
     moved = digests.learn(results)
     clicks = [stored.event for stored in events if isinstance(stored.event, Click)]
-    aims = digests.aim([click.doc_id for click in clicks if digests.are_meant_by(click)])
+    aims = digests.aim([click.doc_id for click in clicks if is_docid(click)])
     dictionaries.learn_results(connection, aims | {(each.url, "") for each in moved})
     digests.expect()
     return moved
 
 
-def _texts_of(events: Sequence[Stored], known: dict[str, int]) -> tuple[Results, list[str]]:
-    """Return the results that are not *known* yet, and all queries."""
+def texts_of(events: Sequence[Stored], known: dict[str, int]) -> tuple[Results, list[str]]:
+    """Return the results of *events* that are not *known* yet, and all queries."""
     results: Results = set()
     queries: list[str] = []
     for _, event in events:

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from clickmw.errors import SettingsError, StoreError
+from clickmw.errors import StoreError
 from clickmw.stores import _clickhouse_copy as copy
 from clickmw.stores import _clickhouse_hosts as hosts
 from clickmw.stores import _clickhouse_progress as progress
@@ -67,11 +67,6 @@ SALT_S = 2.0
 def open_store(url: str, options: StoreOptions) -> ClickHouseStore:
     """Return the store of *url*: ``clickhouse+http://user:password@host:8123/database``."""
     address = read_url(url)
-    if any(site.index_key for site in options.sites):
-        raise SettingsError(
-            "a ClickHouse store cannot find out yet which URL an AddSearch id means. Keep sites with "
-            "an index key in a store of their own: store='sqlite:///clicks.db'."
-        )
     return ClickHouseStore(address, options)
 
 
@@ -102,6 +97,7 @@ class ClickHouseStore:
         if not self._migrated:
             migrate(self.client)
             upkeep.name_advertisers(self.client, self.options.sites)
+            upkeep.want_docids(self.client, self.options.sites)
             self._migrated = True
 
     def watermarks(self) -> dict[str, tuple[int, int]]:
