@@ -29,12 +29,15 @@ from clickmw.setting_up import (
 )
 from clickmw.settings import SECRET_LENGTH, Settings
 from clickmw.sharing import MADE_UP
+from clickmw.sites import Key
 from clickmw.stores.base import Store
 
 __all__ = ["Finding", "examine"]
 
 #: How long the doctor may read for damage.
 READ_S = 3.0
+#: Characters of a random key that nobody can guess: 22 of base64 are 132 bits.
+KEY_LENGTH = 22
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -46,6 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
     ]
     for examination in (
         _secret,
+        _keys,
         check_access,
         check_journal,
         check_space,
@@ -103,6 +107,32 @@ def _secret(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("secret", "good", f"set   ({source})")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Name keys of the settings that are short: guesses at keys are not limited."""
+    for place, key in _chosen_keys(settings):
+        if len(key.key) < KEY_LENGTH:
+            writes = key.scope == "ingest"  # such keys may be public
+            opens = "send events" if writes else "read the numbers"
+            yield Finding(
+                "keys",
+                "note" if writes else "bad",
+                f"{place} has {len(key.key)} characters",
+                f"whoever guesses it can {opens}: make it {KEY_LENGTH} random characters or more, "
+                "or use one of clickmw keys create",
+            )
+
+
+def _chosen_keys(settings: Settings) -> Iterator[tuple[str, Key]]:
+    """Yield where each key of the settings stands, and the key; those that pages show are left out."""
+    for number, key in enumerate(settings.keys, 1):
+        yield f"key {number} of keys ({key.scope})", key
+    for site in settings.sites.all:
+        for number, key in enumerate(site.api_keys, 1):
+            yield f"key {number} of the api_keys of {site.handle} ({key.scope})", key
+        if site.access_key:
+            yield f"the access_key of {site.handle}", Key(key=site.access_key, scope="ingest")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:

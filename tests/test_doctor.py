@@ -60,6 +60,44 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
         assert text not in said
 
 
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ({"keys": [{"key": "k" * 22}, {"key": "k" * 21}]}, "key 2 of keys (read)"),
+        ({"keys": [{"key": "k" * 21, "scope": "admin"}]}, "key 1 of keys (admin)"),
+        ({"sites": [{"handle": "a", "api_keys": [{"key": "k" * 21}]}]}, "the api_keys of a (read)"),
+    ],
+    ids=["second", "admin", "site"],
+)
+def test_a_key_that_can_be_guessed_is_bad_and_says_where_it_stands(
+    where: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    (found,) = of_topic([each for each in examine(settings_of(tmp_path, **where)) if each.remedy], "keys")  # fmt: skip
+    assert (found.verdict, what in found.text, "21 characters" in found.text) == ("bad", True, True)
+    assert "read the numbers" in found.remedy
+    assert "22 random characters" in found.remedy
+    assert "kkk" not in found.line()
+
+
+@pytest.mark.parametrize(
+    "key", [{"access_key": "basic_key"}, {"api_keys": [{"key": "x" * 9, "scope": "ingest"}]}], ids=str
+)  # fmt: skip
+def test_a_short_key_that_only_writes_and_may_be_public_is_a_note(
+    key: dict[str, Any], tmp_path: Path
+) -> None:
+    findings = examine(settings_of(tmp_path, sites=[{"handle": "a", **key}]))
+    (found,) = of_topic(findings, "keys")[-1:]
+    assert (found.verdict, "9 characters" in found.text) == ("note", True)
+    assert "send events" in found.remedy
+
+
+def test_keys_that_every_page_shows_and_long_ones_are_no_finding(tmp_path: Path) -> None:
+    site = {"handle": "a", "index_key": "0" * 8, "tracking_key": "K1", "access_key": "a" * 22}
+    given = {"keys": [{"key": "k" * 22}], "sites": [{**site, "api_keys": [{"key": "y" * 43}]}]}
+    findings = of_topic(examine(settings_of(tmp_path, **given)), "keys")
+    assert [each for each in findings if each.remedy] == []
+
+
 def test_the_key_of_a_framework_is_a_secret_that_is_set(tmp_path: Path) -> None:
     app = Flask(__name__, instance_path=str(tmp_path))
     app.config["SECRET_KEY"] = SECRET
