@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from clickmw.compat import Protocol, find_protocols
@@ -140,7 +140,11 @@ def _store(settings: Settings) -> Iterator[Finding]:
     if database is not None and not database.exists():
         yield _to_be_made(database)
         return
-    store = store_of(settings)
+    with closing(store_of(settings)) as store:
+        yield from _opened(settings, store)
+
+
+def _opened(settings: Settings, store: Store) -> Iterator[Finding]:
     yield from _damage(store)
     state = store.describe()
     yield from check_store(settings, None if state["ok"] else str(state["error"]))
@@ -202,6 +206,7 @@ def _test_click(settings: Settings) -> Iterator[Finding]:
         stations = door.routes.try_click()
     finally:
         door.worker.close()
+        door.store.close()
     way = "; ".join(f"{each.name} {each.text}, {each.took_ms:,.1f} ms" for each in stations)
     verdict = "good" if all(each.ok for each in stations) else "bad"
     remedy = "" if verdict == "good" else "mend the last station named; the others worked"

@@ -455,11 +455,12 @@ class Worker:
 
     def _is_behind(self) -> bool:
         with contextlib.suppress(StoreError):
-            reader = (self.drain._store or self.drain.open_store()).reader()
-            try:
-                marks = reader.watermarks()
-            finally:
-                reader.close()
+            with contextlib.closing(self.drain.open_store()) as store:
+                reader = store.reader()
+                try:
+                    marks = reader.watermarks()
+                finally:
+                    reader.close()
             return pending(self.drain.folder, marks) > 0
         return False
 

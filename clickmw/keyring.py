@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -70,8 +70,12 @@ class KeyRing:
 
     def _stored_keys(self) -> list[StoredKey]:
         if time.monotonic() - self._read_at > READ_AGAIN_S:
-            with suppress(ClickMWError):  # what was read last is in force while the store is away
-                self._stored = open_store(self._url, StoreOptions()).list_keys()
+            # What was read last is in force while the store is away.
+            with (
+                suppress(ClickMWError),
+                closing(open_store(self._url, StoreOptions())) as store,
+            ):
+                self._stored = store.list_keys()
             self._read_at = time.monotonic()
         return self._stored
 

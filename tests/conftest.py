@@ -113,7 +113,8 @@ def _leave_most_to_the_long_run(items: list[pytest.Item]) -> None:
     seen: Counter[Any] = Counter()
     for item in items:
         mark = item.get_closest_marker("sampled")
-        kind = getattr(item, "callspec", None) and item.callspec.params.get("new_store")
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        kind = params.get("new_store", params.get("store_kind"))
         if mark and kind not in (None, "sqlite"):
             if seen[item.function, kind] % mark.args[0]:
                 item.add_marker("long")

@@ -38,8 +38,9 @@ _INSERT = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES \(([^)]*)\)(.*)
 _COMMA = re.compile(r",\s*")
 _COMMENT = re.compile(r"--[^\n]*\n")
 _ARRAYS = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
-#: A standby took over: the server that we know takes no writes any more.
-_READ_ONLY = "25006"
+#: A standby took over and the server that we know takes no writes any more, or tables are gone that
+#: were there: whoever connects anew finds the right server, and makes what is missing.
+_ANEW = frozenset(("25006", "3F000", "42P01"))
 
 
 class _Number(Loader):
@@ -107,14 +108,14 @@ class _Rows(RawServerCursor[Any]):
 class Connection:
     """``execute`` and ``executemany`` as of sqlite3, on PostgreSQL; *schema* is where the tables are.
 
-    ``dead`` is true once the server is gone or only reads. ``warned`` counts its warnings.
+    ``dead`` is true once the server is gone or only reads, or tables are. ``warned`` counts its warnings.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
         self.raw = connection
         self.schema = schema
         self.warned = 0
-        self._read_only = False
+        self._worn = False
         self._streams = 0
         self._copied: dict[str, tuple[str, Any, str]] = {}
         _adapt(connection)
@@ -206,12 +207,12 @@ class Connection:
             try:
                 yield
             except psycopg.Error as error:
-                self._read_only |= error.sqlstate == _READ_ONLY
+                self._worn |= error.sqlstate in _ANEW
                 raise
 
     @property
     def dead(self) -> bool:
-        return self.raw.closed or self._read_only
+        return self.raw.closed or self._worn
 
     @property
     def in_transaction(self) -> bool:

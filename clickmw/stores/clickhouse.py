@@ -20,7 +20,7 @@ from clickmw.stores import _clickhouse_hosts as hosts
 from clickmw.stores import _clickhouse_progress as progress
 from clickmw.stores import _clickhouse_upkeep as upkeep
 from clickmw.stores._clickhouse_erase import Erase
-from clickmw.stores._clickhouse_http import Address, Client, literal, read_url
+from clickmw.stores._clickhouse_http import Address, Client, Refused, literal, read_url
 from clickmw.stores._clickhouse_panels import ClickHouseReader
 from clickmw.stores._clickhouse_progress import Mark, Step
 from clickmw.stores._clickhouse_raw import ADD_RAW, encode
@@ -56,6 +56,8 @@ SETTINGS = {
     "output_format_json_quote_64bit_integers": "0",
     "aggregate_functions_null_for_empty": "0",
 }
+#: What a server says of a table or a database that is not there any more.
+GONE = frozenset((60, 81))
 #: How long a question waits for what was taken in before it; the rest comes with the next one.
 READ_WAITS_S = 20.0
 #: How soon another question looks whether other hosts have taken something in.
@@ -102,9 +104,15 @@ class ClickHouseStore:
 
     def watermarks(self) -> dict[str, tuple[int, int]]:
         """Return segment name → (bytes taken in, writer's running count there)."""
-        self.migrate()
-        self._say_settings()
-        self._marks = progress.marks(self.client)
+        try:
+            self.migrate()
+            self._say_settings()
+            self._marks = progress.marks(self.client)
+        except Refused as error:
+            if error.code in GONE:  # made again when they are asked for next
+                self._migrated = False
+                self._sites.clear()
+            raise
         return progress.as_pairs(self._marks)
 
     def keep_salt(self, day: int, salt: bytes) -> bytes:

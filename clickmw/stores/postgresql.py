@@ -56,8 +56,12 @@ LIMITS = f"""
 SET LOCAL statement_timeout = {APPEND_MS};
 SET LOCAL idle_in_transaction_session_timeout = {APPEND_MS};
 """
-#: One row: how often ids of texts were taken away or days were moved; who knows ids must forget them.
-FIND_GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
+#: One row: how often ids of texts were taken away or days were moved, and the file that the texts are in,
+#: which is another one after a restore; who knows ids must forget them when it changes.
+FIND_GENERATION = """
+SELECT pg_relation_filenode('term') || ' ' ||
+    coalesce((SELECT value FROM meta WHERE key = 'generation'), '')
+"""
 NEXT_GENERATION = """
 -- One row.
 INSERT INTO meta (key, value) VALUES ('generation', '1') ON CONFLICT (key)
@@ -252,8 +256,8 @@ class PostgreSQLStore(SQLStore):
         commit = durable if on_disk else "off"
         limits = "" if long else LIMITS
         connection.plain(BEGIN.format(commit=commit, limits=limits, schema=self.schema))
-        row = connection.execute(FIND_GENERATION).fetchone()
-        generation = row[0] if row else ""
+        row = connection.plain(FIND_GENERATION).fetchone()
+        generation = str(row[0]) if row else ""
         if generation != self._generation:
             self._dictionaries.forget()
             self._generation = generation

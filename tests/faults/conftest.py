@@ -31,7 +31,8 @@ from clickmw.journal import Journal
 from clickmw.middleware import store_of
 from clickmw.settings import Settings
 from clickmw.stores import open_store
-from clickmw.stores.base import StoreOptions
+from clickmw.stores._sqlite_reading import day_date
+from clickmw.stores.base import Extract, StoreOptions
 from clickmw.tokens import LinkSigner, LinkTarget
 
 SECRET = "thirty-two characters or more are fine"
@@ -45,8 +46,8 @@ RESULTS = (
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of a module with ``STORES`` on each of these kinds of store, others on SQLite."""
     kinds = getattr(metafunc.module, "STORES", ("sqlite",))
-    if metafunc.definition.get_closest_marker("only_sqlite"):
-        kinds = ("sqlite",)
+    if only := metafunc.definition.get_closest_marker("stores"):
+        kinds = only.args
     if "store_kind" in metafunc.fixturenames:
         metafunc.parametrize("store_kind", kinds)
 
@@ -167,15 +168,23 @@ def urls_in_store(url: str) -> Counter[str]:
     if url.startswith("sqlite:///"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return Counter(url for (url,) in connection.execute(sql))
-    with closing(open_store(url, StoreOptions()).reader()) as reader:
-        return Counter(url for (url,) in reader._rows(sql))  # type: ignore[attr-defined]
+    with closing(open_store(url, StoreOptions())) as store, closing(store.reader()) as reader:
+        if store.kind == "postgresql":
+            return Counter(url for (url,) in reader._rows(sql))  # type: ignore[attr-defined]
+        days: Any = reader._rows("SELECT DISTINCT day FROM click")  # type: ignore[attr-defined]
+        found: Counter[str] = Counter()
+        for day in (day_date(number) for (number,) in days):
+            names, *rows = store.export(Extract(table="clicks", first_day=day, last_day=day))
+            found.update(row[list(names).index("url")] for row in rows)
+    return found
 
 
 @pytest.fixture
 def store_url(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of an empty store of this kind; SQLite's is ``clicks.db`` in the test's folder."""
-    if store_kind == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
+    if store_kind != "sqlite":
+        names = {"postgresql": "postgres_url", "clickhouse": "clickhouse_url"}
+        return str(request.getfixturevalue(names[store_kind]))
     return f"sqlite:///{tmp_path}/clicks.db"
 
 

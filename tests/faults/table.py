@@ -11,7 +11,7 @@ PAGE = FOLDER.parents[1] / "docs" / "reference" / "faults.md"
 BEGIN, END = "<!-- made by tests/faults/table.py -->\n", "<!-- the end of what is made -->\n"
 IDS = [f"F-{number:02}" for number in range(1, 27)]
 #: Kind of store → its name.
-KINDS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+KINDS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "clickhouse": "ClickHouse"}
 #: Fixture or mark → where its tests run.
 WHERE = {
     "tmpfs": "root on Linux",
@@ -58,8 +58,8 @@ def row(fault: str, paths: list[Path]) -> str:
     where = ", ".join((["everywhere"] if alone else []) + sorted(needed))
     happens, holds = (text.replace("``", "`") for text in (happens, holds))
     names = ", ".join(f"`{path.name}`" for path in paths)
-    kinds = sorted({KINDS[kind] for path in paths for kind in stores_of(path)}, reverse=True)
-    result = f"held: {', '.join(kinds)}"
+    found = {kind for path in paths for kind in stores_of(path)}
+    result = f"held: {', '.join(name for kind, name in KINDS.items() if kind in found)}"
     return f"| {fault} | {happens} | {holds} | {names} ({len(tests)}) | {where} | {result} |"
 
 

@@ -23,7 +23,7 @@ from clickmw.journal import Journal, segment_paths
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 and gunicorn are POSIX")
 
 #: The tests run on each of these kinds of store.
-STORES = ("sqlite", "postgresql")
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 DRAINER = """
 import os, signal, sys, threading

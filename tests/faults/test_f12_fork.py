@@ -15,6 +15,9 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql", "clickhouse")
+
 FORKS = """
 import os, sys, time
 from pathlib import Path
@@ -22,9 +25,9 @@ from clickmw import ClickMW
 from clickmw.events import new_query_id
 from clickmw.recorder import now_ms
 from clickmw.tokens import LinkTarget
-folder = Path(sys.argv[1])
-clicks = ClickMW(lambda environ, start: [], secret="s" * 32, store=f"sqlite:///{folder}/clicks.db",
-                 journal=str(folder / "journal"), redirect_rate=None)
+folder, store = Path(sys.argv[1]), sys.argv[2]
+clicks = ClickMW(lambda environ, start: [], secret="s" * 32, store=store, journal=str(folder / "journal"),
+                 redirect_rate=None)
 
 def click(who):
     for number in range(100):
@@ -49,16 +52,16 @@ for pid in children:
 
 
 def test_f12_a_fork_in_the_middle_of_the_work_loses_nothing(
-    tmp_path: Path, run_python: Callable[..., Any], settle: Any, urls_in: Any
+    tmp_path: Path, store_url: str, run_python: Callable[..., Any], settle: Any, urls_in: Any
 ) -> None:
-    assert run_python(FORKS, tmp_path).wait(60) == 0
-    ledger = settle(tmp_path)
+    assert run_python(FORKS, tmp_path, store_url).wait(60) == 0
+    ledger = settle(tmp_path, store_url)
     expected = {
         f"https://example.org/{who}/{number}"
         for who in ("parent", "again", 0, 1, 2)
         for number in range(100)
     }
-    assert urls_in(tmp_path / "clicks.db") == Counter(expected)
+    assert urls_in(store_url) == Counter(expected)
     assert ledger["stored"] == 500
 
 
@@ -66,9 +69,8 @@ HELD = """
 import os, sys, threading, time
 from clickmw import ClickMW
 from clickmw.events import Click
-folder = sys.argv[1]
-clicks = ClickMW(lambda environ, start: [], secret="s" * 32, store=f"sqlite:///{folder}/clicks.db",
-                 journal=folder + "/journal")
+folder, store = sys.argv[1:]
+clicks = ClickMW(lambda environ, start: [], secret="s" * 32, store=store, journal=folder + "/journal")
 door = clicks.door
 door.recorder.record(Click(1_750_000_000_000, "default", "/parent"))
 while not door.worker.drain.last_pass:
@@ -84,9 +86,9 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_f12_locks_that_were_held_stop_no_child(
-    tmp_path: Path, run_python: Callable[..., Any], settle: Any, urls_in: Any
+    tmp_path: Path, store_url: str, run_python: Callable[..., Any], settle: Any, urls_in: Any
 ) -> None:
-    parent = run_python(HELD, tmp_path)
+    parent = run_python(HELD, tmp_path, store_url)
     assert parent.communicate(timeout=60)[0] == "0\n"
-    assert settle(tmp_path)["stored"] == 2
-    assert urls_in(tmp_path / "clicks.db") == Counter(["/parent", "/child"])
+    assert settle(tmp_path, store_url)["stored"] == 2
+    assert urls_in(store_url) == Counter(["/parent", "/child"])

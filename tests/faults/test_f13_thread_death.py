@@ -17,7 +17,7 @@ from clickmw.drain import Drain
 from clickmw.events import Click
 
 #: The tests run on each of these kinds of store.
-STORES = ("sqlite", "postgresql")
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 
 def thread_of(site: Any, name: str) -> threading.Thread | None:
@@ -25,6 +25,7 @@ def thread_of(site: Any, name: str) -> threading.Thread | None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["clickmw-drain", "clickmw-sync"])
 def test_f13_a_thread_that_was_killed_is_replaced_by_the_next_event(
     name: str, site: Any, eventually: Any
@@ -44,6 +45,7 @@ def test_f13_a_thread_that_was_killed_is_replaced_by_the_next_event(
     assert len([t for t in site.door.worker._threads if t.is_alive()]) == 2
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError, KeyError], ids=lambda e: e.__name__)
 def test_f13_a_drain_that_fails_for_a_while_loses_nothing(
     error: type[Exception], site: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
@@ -75,6 +77,8 @@ def test_f13_an_event_that_no_store_can_hold_stops_no_other(site: Any) -> None:
     ledger = site.settle()
     assert ledger["dropped"] == {"unstorable": 2}
     assert ledger["stored"] == 8
+    # A number that is too large is found by ClickHouse's rules when they decide, and kept aside there.
+    beside = ["c"] if site.door.store.kind == "clickhouse" else ["c", "c"]
     lines = (site.journal.folder / "unstorable.jsonl").read_text().splitlines()
-    assert [json.loads(line)["event"][0] for line in lines] == ["c", "c"]
+    assert [json.loads(line)["event"][0] for line in lines] == beside
     assert "unstorable.jsonl" in site.doctor()

@@ -13,13 +13,16 @@ import pytest
 
 from clickmw import drain as drain_module
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql", "clickhouse")
+
 
 def test_f14_without_threads_answers_drain(
-    sites: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+    site_of: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
     monkeypatch.setattr(drain_module, "_has_threads", lambda: False)
     threads = threading.active_count()
-    site = sites()
+    site = site_of()
     site.follow(5)
     site.door.worker.drain.last_pass = 0.0
 
@@ -34,12 +37,12 @@ def test_f14_without_threads_answers_drain(
 
 
 def test_f14_a_machine_without_another_thread_is_one_without_threads(
-    sites: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+    site_of: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    site = sites()
+    site = site_of()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         site.follow(5)
@@ -55,10 +58,10 @@ def test_f14_a_machine_without_another_thread_is_one_without_threads(
 
 
 def test_f14_no_drain_at_the_end_of_an_answer_fails_the_answer(
-    sites: Any, monkeypatch: pytest.MonkeyPatch
+    site_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain_module, "_has_threads", lambda: False)
     monkeypatch.setattr(drain_module.Drain, "run_once", lambda drain, **how: 1 / 0)
-    site = sites()
+    site = site_of()
     site.door.worker.drain.last_pass = 0.0
     site.stands()

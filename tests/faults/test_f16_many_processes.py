@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 #: The tests run on each of these kinds of store.
-STORES = ("sqlite", "postgresql")
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 WORKER = """
 import sys, time

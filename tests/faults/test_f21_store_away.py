@@ -18,7 +18,7 @@ from clickmw.errors import StoreError
 from tests.postgres_server import PostgresServer, postgres_server
 
 #: The tests run on each of these kinds of store.
-STORES = ("sqlite", "postgresql")
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_f21_no_visitor_waits_for_a_store_that_hangs(site: Any, away: Any) -> No
     assert set(site.followed) <= set(site.stored())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_f21_a_store_that_fails_now_and_then_has_each_event_once(
     seed: int, site: Any, away: Any, eventually: Any

@@ -7,10 +7,19 @@ what it drops, and goes on when there are descriptors again.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 from collections.abc import Iterator
 from typing import Any
+
+import pytest
+
+from clickmw import keyring
+from clickmw.keyring import KeyRing
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 
 @contextlib.contextmanager
@@ -61,3 +70,15 @@ def test_f23_the_doctor_says_what_to_do(site: Any) -> None:
     site.journal.tally("dropped.no_descriptors", 3)
     site.settle()
     assert "ulimit -n" in site.doctor()
+
+
+def test_f23_who_looks_for_a_key_leaves_no_connection_open(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is only forgotten would be a warning, and fail the test."""
+    monkeypatch.setattr(keyring, "READ_AGAIN_S", 0.0)
+    site.follow()
+    site.door.worker.catch_up()
+    keys = KeyRing(site.clicks.settings)
+    assert [keys.find(f"cmw_{'0' * 8}_{'a' * 43}") for _ in range(3)] == [None] * 3
+    gc.collect()
