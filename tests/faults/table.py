@@ -46,6 +46,31 @@ def stores_of(path: Path) -> list[str]:
     return list(ast.literal_eval(found[1])) if found else ["sqlite"]
 
 
+def missing_on(path: Path) -> dict[str, str]:
+    """Return kind of store → why the tests of a file do not run on it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NOT_ON":
+            if isinstance(node.value, ast.Call):  # dict.fromkeys(kinds, why)
+                kinds, why = map(ast.literal_eval, node.value.args)
+                return dict.fromkeys(kinds, why)
+            return dict(ast.literal_eval(node.value))
+    return {}
+
+
+def result_of(paths: list[Path]) -> str:
+    """Return which stores a fault was brought about on, and why not on the others."""
+    found = {kind for path in paths for kind in stores_of(path)}
+    held = f"held: {', '.join(name for kind, name in KINDS.items() if kind in found)}"
+    reasons: dict[str, list[str]] = {}
+    for path in paths:
+        for kind, why in missing_on(path).items():
+            reasons.setdefault(why, []).append(KINDS[kind])
+    return ". ".join(
+        [held, *(f"Not {' and '.join(names)}: {why}" for why, names in reasons.items())]
+    )
+
+
 def row(fault: str, paths: list[Path]) -> str:
     """Return a fault's row: what happens, what holds, which tests say so, and where they run."""
     docstring = ast.get_docstring(ast.parse(paths[0].read_text(encoding="utf-8"))) or ""
@@ -58,9 +83,9 @@ def row(fault: str, paths: list[Path]) -> str:
     where = ", ".join((["everywhere"] if alone else []) + sorted(needed))
     happens, holds = (text.replace("``", "`") for text in (happens, holds))
     names = ", ".join(f"`{path.name}`" for path in paths)
-    found = {kind for path in paths for kind in stores_of(path)}
-    result = f"held: {', '.join(name for kind, name in KINDS.items() if kind in found)}"
-    return f"| {fault} | {happens} | {holds} | {names} ({len(tests)}) | {where} | {result} |"
+    return (
+        f"| {fault} | {happens} | {holds} | {names} ({len(tests)}) | {where} | {result_of(paths)} |"
+    )
 
 
 def table() -> str:

@@ -7,8 +7,9 @@ read. When there is room again all goes on by itself, and ``clickmw prune`` need
 from __future__ import annotations
 
 import json
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ from clickmw.events import Click
 from clickmw.stores import _sqlite_reserve as reserve
 from clickmw.stores.base import StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
+from tests.faults.conftest import missing
+from tests.postgres_server import PostgresServer
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+#: Kind of store → why none of these tests runs on it.
+NOT_ON = {
+    "clickhouse": "its server refuses an insert as a whole when its disk is full, and is waited for as in F-21"
+}
 
 DAY_MS = 86_400_000
 
@@ -85,6 +95,46 @@ def test_f04_a_drain_goes_on_by_itself_when_there_is_room_again(
     ballast.unlink()
     assert eventually(lambda: site.health()["pending"] == 0)
     assert eventually(lambda: site.health()["status"] == "ok")
+
+
+@pytest.fixture
+def small_tablespace(root: None, postgres: PostgresServer) -> Iterator[tuple[str, Path]]:
+    """The URL of a store in PostgreSQL that has a small disk, and the folder of that."""
+    disk = postgres.folder.parent / "small"
+    disk.mkdir()
+    owner = f"uid={postgres.folder.stat().st_uid}"
+    mount = ["mount", "-t", "tmpfs", "-o", f"size=24m,mode=700,{owner}", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        missing("this root may not mount a file system")
+    try:
+        postgres.query(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        yield postgres.url("small") + "&options=-cdefault_tablespace%3Dsmall", disk
+        (disk / "ballast").unlink(missing_ok=True)
+        postgres.query("DROP SCHEMA small CASCADE")
+        postgres.query("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)
+
+
+@pytest.mark.stores("postgresql")
+def test_f04_while_a_server_has_no_room_events_wait_and_the_report_is_read(
+    small_tablespace: tuple[str, Path], sites: Callable[..., Any], fill: Any, eventually: Any
+) -> None:
+    url, disk = small_tablespace
+    site = sites(store=url, report_auth=lambda environ: True)
+    site.follow(10)
+    site.browser.get("/_clicks/report/", status=200)  # drains first
+    ballast = fill(disk)
+    site.follow(400)
+    site.stands()
+    assert eventually(lambda: "No space left" in site.causes())
+    assert (site.health()["status"], site.health()["dropped"]) == ("degraded", {})
+    assert site.browser.get("/_clicks/report/overview.json", status=200).json
+    ballast.unlink()
+    assert eventually(lambda: site.health()["pending"] == 0, 60.0)
+    assert eventually(lambda: site.health()["status"] == "ok")
+    site.settle()
+    assert set(site.followed) <= set(site.stored())
 
 
 @pytest.fixture
@@ -154,6 +204,7 @@ def test_f04_the_room_is_kept_back_again_when_there_is_plenty(
         assert reserve.reserve_of(path).exists()
 
 
+@pytest.mark.stores("sqlite")
 def test_f04_a_limit_of_the_database_itself_keeps_events_in_the_journal(site: Any) -> None:
     site.follow()
     site.close()

@@ -13,6 +13,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
+
+from tests.postgres_server import PostgresServer, postgres_server
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+#: Kind of store → why none of these tests runs on it.
+NOT_ON = {
+    "clickhouse": "a server that only reads refuses, and the next host of the URL is asked; without one it is F-21"
+}
+
 
 def test_f06_a_journal_mounted_read_only_drops_and_counts(
     tmpfs: Any, remount: Any, sites: Callable[..., Any]
@@ -109,3 +120,52 @@ def test_f06_a_folder_that_belongs_to_somebody_else_costs_events_and_no_page(
             cwd=Path(__file__).parents[2],
         )
     assert done.stdout.split() == ["failing", "10"], done.stderr
+
+
+@pytest.mark.stores("postgresql")
+def test_f06_a_user_who_may_only_read_lets_events_wait_until_more_is_granted(
+    postgres: PostgresServer, store_url: str, sites: Callable[..., Any], eventually: Any
+) -> None:
+    schema = store_url.partition("schema=")[2]
+    postgres.query("CREATE ROLE onlooker LOGIN")
+    try:
+        for right in (f"USAGE ON SCHEMA {schema}", f"SELECT ON ALL TABLES IN SCHEMA {schema}"):
+            postgres.query(f"GRANT {right} TO onlooker")
+        url = store_url.replace("postgres@", "onlooker@")
+        site = sites(store=url, report_auth=lambda environ: True)
+        site.follow(10)
+        site.stands()
+        assert eventually(lambda: "permission denied" in site.causes())
+        assert (site.health()["status"], site.health()["dropped"]) == ("degraded", {})
+        assert site.browser.get("/_clicks/report/overview.json", status=200).json
+        for right in ("TABLES", "SEQUENCES"):
+            postgres.query(f"GRANT ALL ON ALL {right} IN SCHEMA {schema} TO onlooker")
+        assert eventually(lambda: site.health()["pending"] == 0, 60.0)
+        assert eventually(lambda: site.health()["status"] == "ok")
+        site.settle()
+        assert set(site.followed) <= set(site.stored())
+    finally:
+        postgres.query("DROP OWNED BY onlooker")
+        postgres.query("DROP ROLE onlooker")
+
+
+@pytest.mark.stores("postgresql")
+def test_f06_a_server_that_is_a_standby_for_a_while_lets_events_wait(
+    sites: Callable[..., Any], eventually: Any
+) -> None:
+    with postgres_server() as server:
+        site = sites(store=server.url(), report_auth=lambda environ: True)
+        site.follow(5)
+        site.door.worker.catch_up()
+        server.stop()
+        (server.folder / "standby.signal").touch()
+        server.start()
+        site.follow(10)
+        site.stands()
+        assert eventually(lambda: "recovery" in site.causes())
+        assert (site.health()["status"], site.health()["dropped"]) == ("degraded", {})
+        assert site.browser.get("/_clicks/report/overview.json", status=200).json
+        server.query("SELECT pg_promote()")
+        assert eventually(lambda: site.health()["pending"] == 0, 60.0)
+        site.settle()
+        assert set(site.followed) <= set(site.stored())

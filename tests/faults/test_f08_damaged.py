@@ -18,6 +18,12 @@ from click.testing import CliRunner
 from clickmw.cli import main
 from clickmw.errors import StoreError
 
+#: Kind of store → why none of these tests runs on it.
+NOT_ON = dict.fromkeys(
+    ("postgresql", "clickhouse"),
+    "its files belong to the server, which checks them and refuses: events wait as in F-21",
+)
+
 
 def _header(path: Path) -> None:
     with path.open("r+b") as file:

@@ -23,18 +23,21 @@ from clickmw.cli import main
 from clickmw.clocks import DAY_MS, STEP_MS, Clock
 from clickmw.events import Click
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql", "clickhouse")
+
 SITE = """
 import sys, threading, time
 from clickmw import ClickMW, drain
 from clickmw.health import difference
 from clickmw.tokens import LinkSigner, LinkTarget
-folder, days = sys.argv[1:]
+folder, store, days = sys.argv[1:]
 drain.PRUNE_FIRST_S = 0.0
 drain.PRUNE_EVERY_S = 0.0
 # Under the false clock of the test a sleep may end with an error, which no real clock does.
 time.sleep = lambda seconds: threading.Event().wait(seconds)
 SECRET = "thirty-two characters or more are fine"
-clicks = ClickMW(lambda environ, start: [], secret=SECRET, store=f"sqlite:///{folder}/clicks.db",
+clicks = ClickMW(lambda environ, start: [], secret=SECRET, store=store,
                  journal=folder + "/journal", redirect_rate=None, keep_days=int(days))
 from clickmw.events import new_query_id
 link = LinkSigner(SECRET).sign_link(LinkTarget("", new_query_id(time.time_ns() // 10**6), 1, "BWEB", "", "/1"))
@@ -69,7 +72,9 @@ def test_f11_a_clock_that_jumps_stops_no_link_and_costs_no_event(
 ) -> None:
     site = sites()
     _begin(site.folder, [300, 100, 1], site)
-    running = run_python(SITE, site.folder, 395, stdin=subprocess.PIPE, env=fake_time(0))
+    running = run_python(
+        SITE, site.folder, site.given["store"], 395, stdin=subprocess.PIPE, env=fake_time(0)
+    )
     assert running.stdout.readline() == "ready\n"
     stored = 3
 
@@ -96,17 +101,20 @@ def test_f11_a_clock_that_jumps_stops_no_link_and_costs_no_event(
 
 
 def test_f11_a_site_that_starts_under_a_wrong_clock_deletes_nothing(
-    sites: Callable[..., Any], fake_time: Any, run_python: Callable[..., Any]
+    site_of: Callable[..., Any], fake_time: Any, run_python: Callable[..., Any]
 ) -> None:
-    site = sites()
+    site = site_of()
     _begin(site.folder, [300, 100, 1], site)
     (site.journal.folder / clocks.NAME).unlink()  # of an older clickmw, or a new folder
-    for _ in range(3):
-        running = run_python(SITE, site.folder, 395, stdin=-1, env=fake_time(20 * YEARS))
+    for _ in range(3 if site.door.store.kind == "sqlite" else 1):
+        running = run_python(
+            SITE, site.folder, site.given["store"], 395, stdin=-1, env=fake_time(20 * YEARS)
+        )
         running.communicate("go\ngo\n", timeout=60)
     assert {"/0", "/1", "/2"} <= set(site.stored())
 
 
+@pytest.mark.stores("sqlite")
 def test_f11_health_and_doctor_name_a_clock_that_is_not_believed(site: Any) -> None:
     _begin(site.folder, [1], site)
     known_ms = time.time_ns() // 1_000_000 - 400 * DAY_MS
@@ -118,6 +126,7 @@ def test_f11_health_and_doctor_name_a_clock_that_is_not_believed(site: Any) -> N
     assert "clickmw prune --yes" in site.doctor()
 
 
+@pytest.mark.stores("sqlite")
 def test_f11_prune_asks_before_it_believes_such_a_clock(site: Any) -> None:
     _begin(site.folder, [300, 1], site)
     path = site.journal.folder / clocks.NAME
@@ -134,6 +143,7 @@ def test_f11_prune_asks_before_it_believes_such_a_clock(site: Any) -> None:
     assert believed.exit_code == 0
 
 
+@pytest.mark.stores("sqlite")
 def test_f11_an_event_of_a_time_to_come_is_named(site: Any) -> None:
     _begin(site.folder, [-3, 1], site)
     assert "a time to come" in site.doctor()
@@ -213,6 +223,7 @@ def test_f11_a_memory_that_is_damaged_is_none(text: str, tmp_path: Path) -> None
     assert Clock(tmp_path, DAY_MS).look()
 
 
+@pytest.mark.stores("sqlite")
 def test_f11_a_wrong_clock_forgets_no_place_of_another_journal(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """F-18: a migration is killed, at any of its statements.
 
-It is one transaction: the next start finds the old schema or the new one, whole, and goes on.
+It is one transaction: the next start finds the old schema or the new one, whole, and goes on. (ClickHouse has none: what is
+made stays, the version is written last, and the next start makes the rest.)
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,15 @@ from typing import Any
 import pytest
 
 from clickmw.stores import _sqlite_schema as schema
-from clickmw.stores.base import StoreOptions
+from clickmw.stores import open_store
+from clickmw.stores._clickhouse_http import Client
+from clickmw.stores.base import Store, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is POSIX")
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 DATABASES = Path(__file__).parents[1] / "databases"
 
@@ -92,6 +99,7 @@ def test_f18_a_migration_that_was_killed_at_any_statement_is_done_or_not(
 
 
 @pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.stores("sqlite")
 def test_f18_after_the_kill_the_next_start_goes_on(version: int, tmp_path: Path, site: Any) -> None:
     whole = tmp_path / "whole.db"
     _old(whole, version)
@@ -103,3 +111,93 @@ def test_f18_after_the_kill_the_next_start_goes_on(version: int, tmp_path: Path,
     assert set(site.followed) <= set(site.stored())
     with closing(SQLiteStore(site.database, StoreOptions())) as store:
         assert store.check() == []
+
+
+# -- servers ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def new_url(store_kind: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a store on a server that has no tables yet."""
+    if store_kind == "clickhouse":
+        return str(request.getfixturevalue("clickhouse_url"))
+    return str(request.getfixturevalue("postgres").url("killed"))
+
+
+@pytest.mark.stores("postgresql", "clickhouse")
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(40, marks=pytest.mark.long)], ids="{}-kills".format
+)
+def test_f18_a_server_whose_tables_were_being_made_is_whole_after_the_next_start(
+    kills: int, new_url: str
+) -> None:
+    with closing(open_store(new_url, StoreOptions())) as store:
+        counted = _migrated(store)
+        assert counted > 40
+        for number in range(kills):
+            _take_away(store)
+            _killed_while_migrating(new_url, counted * (2 * number + 1) // (2 * kills))
+            store.close()
+            store._migrated = False  # type: ignore[attr-defined]
+            _migrated(store)
+            assert store.check() == []
+        _take_away(store)
+
+
+def _sent(store: Store) -> tuple[type, list[str]]:
+    """Return what sends the statements of *store*: a class, and the names of its methods."""
+    if store.kind == "clickhouse":
+        return Client, ["run"]
+    from clickmw.stores._postgres_connection import Connection
+
+    return Connection, ["execute", "plain", "executemany"]
+
+
+def _count(store: Store, patch: pytest.MonkeyPatch, each: Callable[[], None]) -> None:
+    """Let *each* be called before every statement."""
+    kind, names = _sent(store)
+
+    def before(method: Any) -> Any:
+        def send(*given: Any, **named: Any) -> Any:
+            each()
+            return method(*given, **named)
+
+        return send
+
+    for name in names:
+        patch.setattr(kind, name, before(getattr(kind, name)))
+
+
+def _migrated(store: Store) -> int:
+    """Migrate; return how many statements that took."""
+    seen: list[None] = []
+    with pytest.MonkeyPatch.context() as patch:
+        _count(store, patch, lambda: seen.append(None))
+        store.migrate()
+    return len(seen)
+
+
+def _killed_while_migrating(url: str, statement: int) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            left = iter(range(statement))
+            store = open_store(url, StoreOptions())
+            with pytest.MonkeyPatch.context() as patch:
+                _count(store, patch, lambda: _die() if next(left, None) is None else None)
+                store.migrate()
+        finally:  # a child that went on would run the other tests, too
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _take_away(store: Any) -> None:
+    if store.kind == "clickhouse":
+        store.client.run(f"DROP DATABASE {store.address.database}", database="default")
+    else:
+        with closing(store._connect("")) as connection:
+            connection.plain(f"DROP SCHEMA {store.schema} CASCADE")

@@ -14,8 +14,17 @@ import pytest
 
 from clickmw.events import Click
 from clickmw.stores import sqlite as sqlite_module
+from tests.postgres_server import PostgresServer
+
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql")
+#: Kind of store → why none of these tests runs on it.
+NOT_ON = {
+    "clickhouse": "its answers come over HTTP, each whole: between two of them nobody holds anything"
+}
 
 
+@pytest.mark.stores("sqlite")
 def test_f22_a_log_that_grows_is_named_and_shrinks_when_its_reader_ends(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +60,7 @@ def test_f22_a_log_that_grows_is_named_and_shrinks_when_its_reader_ends(
     assert site.settle()["dropped"] == {}
 
 
+@pytest.mark.stores("sqlite")
 def test_f22_an_open_reader_keeps_no_moment(site: Any) -> None:
     site.follow(5)
     site.door.worker.catch_up()
@@ -62,3 +72,17 @@ def test_f22_an_open_reader_keeps_no_moment(site: Any) -> None:
         with closing(sqlite3.connect(site.database)) as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         assert busy == 0
+
+
+@pytest.mark.stores("postgresql")
+def test_f22_an_open_reader_keeps_no_old_rows_of_a_server(
+    site: Any, postgres: PostgresServer
+) -> None:
+    """A transaction that stays open would keep VACUUM from all that was deleted since."""
+    site.follow(5)
+    site.door.worker.catch_up()
+    with closing(site.door.store.reader()) as reader:
+        assert reader.ledger()["stored"] >= 5
+        (pid,) = reader._connection.execute("SELECT pg_backend_pid()").fetchone()
+        asked = f"SELECT state, xact_start, backend_xmin FROM pg_stat_activity WHERE pid = {pid}"
+        assert postgres.query(asked) == [("idle", None, None)]

@@ -21,6 +21,12 @@ from clickmw.journal import read_header, segment_paths
 
 pytest.importorskip("flask")
 
+#: Kind of store → why none of these tests runs on it.
+NOT_ON = dict.fromkeys(
+    ("postgresql", "clickhouse"),
+    "which process writes is decided by journal and drain, for every store alike",
+)
+
 SITE = """
 import os
 from flask import Flask

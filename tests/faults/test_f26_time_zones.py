@@ -17,6 +17,9 @@ import pytest
 
 from clickmw import zones
 
+#: The tests run on each of these kinds of store.
+STORES = ("sqlite", "postgresql", "clickhouse")
+
 SITE = """
 import importlib.abc, sys
 class Without(importlib.abc.MetaPathFinder):

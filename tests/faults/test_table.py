@@ -32,6 +32,13 @@ def test_every_file_begins_with_its_fault_and_what_holds() -> None:
             assert table.row(fault, [path]).count(" |  |") == 0, path.name
 
 
+def test_every_file_runs_on_each_kind_of_store_or_says_why_not() -> None:
+    for paths in table.files().values():
+        for path in paths:
+            said = [*table.stores_of(path), *table.missing_on(path)]
+            assert sorted(said) == sorted(table.KINDS), path.name
+
+
 def test_the_documentation_has_the_table_as_it_is() -> None:
     """If not: ``python tests/faults/table.py``."""
     text = table.PAGE.read_text(encoding="utf-8")
