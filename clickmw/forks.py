@@ -7,17 +7,22 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-_methods: list[weakref.WeakMethod[Any]] = []
+#: By their own identity: what they are methods of may be neither hashed nor compared.
+_methods: dict[int, weakref.ref[Any]] = {}
 
 
 def in_forked_child(method: Callable[[], None]) -> None:
     """Call the bound *method* in every process forked from this one, as long as its object lives."""
-    _methods[:] = [known for known in _methods if known() is not None]
-    _methods.append(weakref.WeakMethod(method))
+    known: weakref.ref[Any] = weakref.WeakMethod(method, _forget)
+    _methods[id(known)] = known
+
+
+def _forget(known: weakref.ref[Any]) -> None:
+    _methods.pop(id(known), None)
 
 
 def _after_fork() -> None:
-    for known in list(_methods):
+    for known in list(_methods.values()):
         method = known()
         if method is not None:
             method()
