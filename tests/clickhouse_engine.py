@@ -3,6 +3,12 @@
 Run as ``python clickhouse_engine.py FOLDER``: it prints its port on the loopback interface and answers
 until it is ended. One statement at a time, one node, no users: it proves our SQL and our requests
 against the engine, and says nothing about a server's speed or about clusters.
+
+With a number after the folder (and ports of other servers, if any) it has a cluster ``shards`` of so many. The engine spreads what is added,
+asks each shard and merges what they say, as it does over a network; but all of them are the engine
+itself, which has one table for the parts of all. A column, made by the key of the ``Distributed`` table,
+says which row is whose, and a filter shows each shard its own. Whether rows really reach the server
+that they belong to, only servers tell.
 """
 
 from __future__ import annotations
@@ -23,33 +29,66 @@ from chdb import session
 OWN = {"query", "database", "user", "password", "default_format"}
 _INPUT = re.compile(r"\binput\('([^']*)'\)(.*?)\s+FORMAT\s+(\w+)\s*$", re.DOTALL)
 _FORMAT = re.compile(r"\s+FORMAT\s+(\w+)\s*$")
+_DISTRIBUTED = re.compile(r"ENGINE = Distributed\('shards', \w+, (\w+), (.*)\)$")
+CLUSTER = """<clickhouse><tcp_port>9000</tcp_port><remote_servers><shards>{shards}</shards></remote_servers>
+</clickhouse>"""
+SHARD = "<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>"
 
 
 class Engine:
     """One session of the engine; ``run`` is called by one thread at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        self.session = session.Session(str(folder / "engine"))
+    def __init__(self, folder: Path, shards: int = 0, *others: int) -> None:
+        cluster = folder / "cluster.xml"
+        ports = [9000] * (shards - len(others)) + list(others)
+        said = "".join(SHARD.format(port=port) for port in ports)
+        cluster.write_text(CLUSTER.format(shards=said))
+        more = f"?config-file={cluster}" if shards else ""
+        self.session = session.Session(f"{folder / 'engine'}{more}")
         self.folder = folder
+        self.shards = shards
+        #: Database → the tables that have the parts of all shards.
+        self.parts: dict[str, list[str]] = {}
         self.lock = threading.Lock()
         self._settings: dict[str, str] = {}
         self._database = ""
+        self._filters: dict[str, str] = {}
 
     def run(self, sql: str, body: bytes, database: str, settings: dict[str, str]) -> bytes:
         """Return what *sql* answers; *body* is the data of an INSERT."""
         with self.lock:
             if database and database != self._database:
-                self.session.query(f"USE {database}")
-                self._database = database
+                self._use(database)
             token = settings.pop("insert_deduplication_token", "")
             changed = {k: v for k, v in settings.items() if self._settings.get(k) != v}
             if changed:
                 pairs = ", ".join(f"{name} = '{value}'" for name, value in changed.items())
                 self.session.query(f"SET {pairs}")
                 self._settings |= changed
-            if not body:
-                return self._ask(sql)
-            return self._insert(sql, body, token)
+            if body:
+                return self._insert(sql, body, token)
+            answer = self._ask(sql)
+            if found := _DISTRIBUTED.search(sql):
+                self._share_out(database, *found.groups())
+            return answer
+
+    def _share_out(self, database: str, part: str, key: str) -> None:
+        """Show each shard its own rows of the table *part*, which has those of all."""
+        column = f"on_shard UInt64 MATERIALIZED 1 + ({key}) % {self.shards}"
+        self._ask(f"ALTER TABLE {part} ADD COLUMN IF NOT EXISTS {column}")
+        self.parts.setdefault(database, []).append(part)
+        # A statement that no shard is asked by sees all of them.
+        own = "shardNum() = 0 OR on_shard = shardNum()"
+        filters = [f"'{database}.{name}': '{own}'" for name in self.parts[database]]
+        self._filters[database] = "{" + ", ".join(filters) + "}"
+        self._use(database)
+
+    def _use(self, database: str) -> None:
+        self.session.query(f"USE {database}")
+        if self.shards:
+            filters = self._filters.get(database, "{}")
+            self.session.query(f"SET additional_table_filters = {filters}")
+        self._database = database
 
     def _ask(self, sql: str) -> bytes:
         found = self.session.query(sql, "TabSeparated")
@@ -107,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until the process is ended."""
-    Handler.engine = Engine(Path(sys.argv[1]))
+    Handler.engine = Engine(Path(sys.argv[1]), *map(int, sys.argv[2:]))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from secrets import token_hex
 
@@ -19,8 +19,8 @@ HOME = Path(sys.prefix) / "clickhouse"
 
 
 @contextlib.contextmanager
-def running_engine() -> Iterator[str]:
-    """Start the engine; lend the beginning of a store's URL, to which the name of a database belongs."""
+def running_engine(*shards: int) -> Iterator[str]:
+    """Start the engine, with a cluster of so many shards if wanted; lend the beginning of a store's URL, to which the name of a database belongs."""
     if not (HOME / "chdb").is_dir():
         why = f"no ClickHouse engine: pip install --target {HOME} chdb-core-lite"
         if os.environ.get("CI") == "true":
@@ -31,7 +31,7 @@ def running_engine() -> Iterator[str]:
     with tempfile.TemporaryDirectory(
         prefix="clickhouse", dir=place, ignore_cleanup_errors=True
     ) as folder:
-        command = [sys.executable, str(ENGINE), folder]
+        command = [sys.executable, str(ENGINE), folder, *map(str, shards)]
         environment = {**os.environ, "PYTHONPATH": str(HOME)}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
@@ -47,12 +47,29 @@ def running_engine() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def clickhouse_engine() -> Iterator[str]:
-    """The beginning of the URL of every ClickHouse store of this run."""
+    """The beginning of the URL of the ClickHouse stores of this run that have one server."""
     with running_engine() as url:
         yield url
 
 
+@pytest.fixture(scope="session")
+def clickhouse_cluster() -> Iterator[str]:
+    """The same of those that have two shards."""
+    with running_engine(2) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=["one", "shards"])
+def clickhouse_servers(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Return the URL of a store whose database is called so: on one server, or on two shards."""
+    if request.param == "one":
+        engine = request.getfixturevalue("clickhouse_engine")
+        return lambda name: f"{engine}{name}"
+    cluster = request.getfixturevalue("clickhouse_cluster")
+    return lambda name: f"{cluster}{name}?cluster=shards"
+
+
 @pytest.fixture
-def clickhouse_url(clickhouse_engine: str) -> str:
+def clickhouse_url(clickhouse_servers: Callable[[str], str]) -> str:
     """The URL of a ClickHouse store that has nothing in it."""
-    return f"{clickhouse_engine}test_{token_hex(6)}"
+    return clickhouse_servers(f"test_{token_hex(6)}")

@@ -46,7 +46,12 @@ from clickmw.stores import open_store
 from clickmw.stores.base import Record, Store, Stored, StoreOptions
 from clickmw.stores.sqlite import SQLiteStore
 from clickmw.tokens import LinkTarget
-from tests.clickhouse_server import clickhouse_engine, clickhouse_url  # noqa: F401
+from tests.clickhouse_server import (  # noqa: F401
+    clickhouse_cluster,
+    clickhouse_engine,
+    clickhouse_servers,
+    clickhouse_url,
+)
 from tests.postgres_server import PostgresServer, Schemas, postgres_server
 
 SECRET = "thirty-two characters or more are fine"
@@ -109,13 +114,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def _leave_most_to_the_long_run(items: list[pytest.Item]) -> None:
-    """Mark as ``long`` what a server's store need not prove each time: all but each nth of ``sampled(n)``."""
+    """Mark as ``long`` what a server's store need not prove each time: all but each nth of ``sampled(n)``.
+
+    Of what is tested on several shards too, that is all without this mark.
+    """
     seen: Counter[Any] = Counter()
     for item in items:
         mark = item.get_closest_marker("sampled")
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        kind = params.get("new_store", params.get("store_kind"))
-        if mark and kind not in (None, "sqlite"):
+        kind = params.get("new_store") or params.get("store_kind") or params.get("clickhouse_servers")
+        if kind == "shards" and not mark:
+            item.add_marker("long")
+        if mark and kind not in (None, "sqlite", "one"):
             if seen[item.function, kind] % mark.args[0]:
                 item.add_marker("long")
             seen[item.function, kind] += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from clickmw.errors import BadEvent, SettingsError, StoreError
 from clickmw.events import Click, Event, Search, Shown, new_query_id
+from clickmw.stores import _clickhouse_refresh as refresh
 from clickmw.stores import open_store
 from clickmw.stores._clickhouse_http import Client, Refused, literal, read_rows, read_url
 from clickmw.stores._clickhouse_progress import Step, mark_of, sum_up, way
 from clickmw.stores._clickhouse_raw import encode, links_of
+from clickmw.stores._clickhouse_schema import statements, tables
+from clickmw.stores._clickhouse_shards import ShardedClient, connect
 from clickmw.stores.base import (
     Erasure,
     Extract,
@@ -31,8 +37,9 @@ from clickmw.stores.base import (
     StoreOptions,
     silent,
 )
-from clickmw.stores.clickhouse import ClickHouseStore
+from clickmw.stores.clickhouse import SETTINGS, ClickHouseStore
 from clickmw.stores.sqlite import SQLiteStore
+from tests.clickhouse_server import running_engine
 from tests.store_answers import general_questions, questions_of
 from tests.test_report_reads import FILTERS, history
 
@@ -107,13 +114,13 @@ def test_the_same_history_has_the_same_answers(
 
 @pytest.fixture(scope="module")
 def tidy(
-    clickhouse_engine: str,
+    clickhouse_servers: Callable[[str], str],
     new_store: Callable[..., SQLiteStore],
     feed_of: Feeds,
     days_of_events: Days,
 ) -> Iterator[tuple[Store, Store]]:
     """Both stores with some days of two sites."""
-    house = open_store(f"{clickhouse_engine}tidy", OPTIONS)
+    house = open_store(clickhouse_servers("tidy"), OPTIONS)
     with closing(new_store(site_zones=ZONES)) as lite, closing(house):
         house.migrate()
         events = days_of_events(5, START_MS, 4, 40)
@@ -142,11 +149,13 @@ def test_the_same_history_has_the_same_answers_under_a_filter(
 
 @pytest.fixture(scope="module")
 def both(
-    clickhouse_engine: str, new_store: Callable[..., SQLiteStore], feed_of: Feeds
+    clickhouse_servers: Callable[[str], str],
+    new_store: Callable[..., SQLiteStore],
+    feed_of: Feeds,
 ) -> Iterator[tuple[Store, Store]]:
     """Both stores with a history of robots, senders, ads and two calendars."""
     zones = {"docs": "Europe/Berlin"}
-    house = open_store(f"{clickhouse_engine}reads", StoreOptions(site_zones=zones))
+    house = open_store(clickhouse_servers("reads"), StoreOptions(site_zones=zones))
     with closing(new_store(site_zones=zones)) as lite, closing(house):
         house.migrate()
         events = list(history())
@@ -155,6 +164,7 @@ def both(
         yield lite, house
 
 
+@pytest.mark.sampled(24)
 @pytest.mark.wide
 @pytest.mark.parametrize("name", FILTERS)
 def test_an_untidy_history_has_the_same_answers_under_every_filter(
@@ -233,6 +243,7 @@ def test_a_whole_site_keeps_its_events_there(
 # -- taking in -------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("cut", [1, 3, 7])
 def test_events_that_come_again_in_other_cuts_are_there_once(
     house: ClickHouseStore, feed_of: Feeds, cut: int
@@ -242,7 +253,7 @@ def test_events_that_come_again_in_other_cuts_are_there_once(
     records = [feed.record(click._replace(url=f"/{number}")) for number in range(10)]
     house.append(feed.segment, 0, 500, records[:5])
     # The answer never came: another process, which was told nothing, takes all of it in again.
-    house.client.run("ALTER TABLE segment DELETE WHERE name <> ''")
+    house.client.change("ALTER TABLE {} DELETE WHERE name <> ''", "segment")
     with closing(ClickHouseStore(house.address, OPTIONS)) as other:
         for start in range(0, 10, cut):
             end = min(start + cut, 10)
@@ -326,12 +337,24 @@ class Dying(Client):
     left = 10**9
 
     def run(self, sql: str, body: bytes = b"", **settings: Any) -> bytes:
+        self.die(sql)
+        return super().run(sql, body, **settings)
+
+    def die(self, sql: str) -> None:
         self.left -= 1
         if self.left < 0 and not sql.startswith("DROP"):
             raise StoreError("it died here")
-        return super().run(sql, body, **settings)
 
 
+class DyingOnShards(Dying, ShardedClient):
+    """The same of a cluster: it may have told some of the shards."""
+
+    def run_part(self, part: Client, steps: Sequence[str]) -> None:
+        self.die(*steps)
+        super().run_part(part, steps)
+
+
+@pytest.mark.sampled(1)
 def test_whoever_dies_while_bringing_up_to_date_leaves_it_to_the_next(
     lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
 ) -> None:
@@ -344,13 +367,14 @@ def test_whoever_dies_while_bringing_up_to_date_leaves_it_to_the_next(
     feed(*events[half:])
     for statement in (4, 12, 20, 40, 55):
         with closing(ClickHouseStore(house.address, OPTIONS)) as other:
-            dying = Dying(house.address, other.client.settings)
+            kind = DyingOnShards if house.address.cluster else Dying
+            dying = kind(house.address, other.client.settings)
             dying.left = statement
             other.client = other._refresh.client = dying
             with pytest.raises(StoreError, match="it died here"):
                 other.refresh()
         # Its turn would be over in two minutes.
-        house.client.run("TRUNCATE TABLE lease")
+        house.client.change("TRUNCATE TABLE {}", "lease")
     assert house.refresh()
     assert_same(lite, house)
     assert house.check() == []
@@ -358,7 +382,8 @@ def test_whoever_dies_while_bringing_up_to_date_leaves_it_to_the_next(
 
 def test_a_second_host_of_the_url_takes_over(house: ClickHouseStore, feed_of: Feeds) -> None:
     (host, port), *_ = house.address.hosts
-    url = f"clickhouse+http://127.0.0.1:9,{host}:{port}/{house.address.database}"
+    more = f"?cluster={house.address.cluster}" if house.address.cluster else ""
+    url = f"clickhouse+http://127.0.0.1:9,{host}:{port}/{house.address.database}{more}"
     with closing(open_store(url, OPTIONS)) as store:
         feed_of(store)(Click(START_MS, "a", "/a", 1))
         assert store.watermarks() != {}
@@ -389,6 +414,8 @@ def test_what_a_server_refuses_is_said_with_its_number(house: ClickHouseStore) -
         ("clickhouse+http://host:x/db", "no host"),
         ("clickhouse+http://host/db?qorum=2", "quorum=2"),
         ("clickhouse+http://me:secret@host/db?quorum=two", "quorum=2"),
+        ("clickhouse+http://host/db?cluster=", "name of a cluster"),
+        ("clickhouse+http://host/db?cluster=a'b", "name of a cluster"),
     ],
 )
 def test_a_url_that_cannot_be_meant_is_refused(url: str, what: str) -> None:
@@ -400,6 +427,7 @@ def test_a_url_that_cannot_be_meant_is_refused(url: str, what: str) -> None:
 def test_a_url_names_hosts_login_and_quorum() -> None:
     address = read_url("clickhouse+https://me:p%40ss@one,two:99/clicks?replicated=1&quorum=2")
     assert address.hosts == (("one", 8443), ("two", 99))
+    assert (address.cluster, read_url("clickhouse+http://a/b?cluster=c-1").cluster) == ("", "c-1")
     assert (address.user, address.password, address.quorum) == ("me", "p@ss", 2)
     assert (address.is_secure, address.replicated, address.database) == (True, 1, "clicks")
     assert "p@ss" not in repr(address)
@@ -449,6 +477,7 @@ def test_a_copy_is_a_database_of_the_sqlite_store(
         house.back_up(tmp_path / "copy.db", silent)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -494,6 +523,7 @@ def test_other_time_zones_come_into_force_with_a_rebuild(
         assert other.check() == []
 
 
+@pytest.mark.sampled(1)
 def test_old_days_go_at_once_and_their_sums_stay(
     house: ClickHouseStore, feed_of: Feeds, days_of_events: Days
 ) -> None:
@@ -518,6 +548,7 @@ def test_keys_come_and_go(house: ClickHouseStore) -> None:
     assert [key.id for key in house.list_keys()] == ["k2", "k0"]
 
 
+@pytest.mark.sampled(1)
 def test_imports_find_what_is_there(house: ClickHouseStore, feed_of: Feeds) -> None:
     feed = feed_of(house)
     page = new_query_id(START_MS)
@@ -528,9 +559,120 @@ def test_imports_find_what_is_there(house: ClickHouseStore, feed_of: Feeds) -> N
     assert [row[1:] for row in house.find_clicks([page])] == [("https://example.org/x", START_MS)]
 
 
+# -- several shards --------------------------------------------------------------------------------
+
+
+def test_no_shard_has_everything_and_what_comes_again_adds_nothing(
+    clickhouse_cluster: str, feed_of: Feeds, days_of_events: Days
+) -> None:
+    events = days_of_events(23, START_MS, 1, 12)
+    with closing(open_store(f"{clickhouse_cluster}spread?cluster=shards", OPTIONS)) as store:
+        assert isinstance(store, ClickHouseStore)
+        feed = feed_of(store)
+        records = [feed.record(event) for event in events]
+        store.append(feed.segment, 0, feed.offset, records)
+        store.refresh()
+        spread = _spread(store)
+        for counts in spread.values():
+            assert len(counts) == 2
+        assert sum(spread["raw"]) == len(events)
+        store.client.change("TRUNCATE TABLE {}", "segment")
+        with closing(ClickHouseStore(store.address, OPTIONS)) as other:
+            for start in range(0, len(records), 50):
+                some = records[start : start + 50]
+                other.append(feed.segment, some[0].start, some[-1].end, some)
+            other.refresh()
+            assert _spread(other) == spread
+
+
+def _spread(store: ClickHouseStore) -> dict[str, list[int]]:
+    """Return table → how many rows each shard has of it."""
+    counted = "SELECT _shard_num, count() FROM {} GROUP BY _shard_num ORDER BY _shard_num"
+    return {
+        table: [count for _, count in store.client.rows(counted.format(table))]
+        for table in ("raw", "derived", "search", "click", "query")
+    }
+
+
+def test_a_cluster_that_the_servers_do_not_know_is_named(clickhouse_cluster: str) -> None:
+    unknown = pytest.raises(StoreError, match=r"knows no cluster 'other'.*remote_servers")
+    with closing(open_store(f"{clickhouse_cluster}db?cluster=other", OPTIONS)) as store, unknown:
+        store.watermarks()
+
+
+class Ear(threading.Thread):
+    """A shard that greets who connects, hears what it is asked, and never answers."""
+
+    #: Name, version and time zone of a server so old that it is asked for nothing before.
+    GREETING = b"\0\x0aClickHouse\1\1" + bytes(
+        (54058 & 127 | 128, 54058 >> 7 & 127 | 128, 54058 >> 14)
+    )
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.heard = b""
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                asking, _ = self.socket.accept()
+                with asking, contextlib.suppress(OSError):
+                    asking.recv(1 << 16)
+                    asking.sendall(self.GREETING + b"\3UTC")
+                    asking.settimeout(0.5)
+                    while said := asking.recv(1 << 16):
+                        self.heard += said
+
+
+@pytest.mark.wide
+def test_a_shard_is_asked_for_nothing_that_only_the_asking_server_has() -> None:
+    ear = Ear()
+    ear.start()
+    with closing(ear.socket), running_engine(2, ear.port) as engine:
+        address = read_url(f"{engine}ear?cluster=shards")
+        with closing(connect(address, SETTINGS)) as client:
+            client.run("CREATE DATABASE ear", database="default")
+            for statement in statements(address, tables()):
+                client.run(statement)
+            for statement in (refresh.MAKE_PICKED, refresh.MAKE_LINKS, MAKE_NEW):
+                client.run(statement.format(run="run_1"))
+            for statement in ASKING:
+                ear.heard = b""
+                with pytest.raises(Refused):
+                    client.run(statement.format(run="run_1", since=0, round=9, apart=refresh.APART))
+                assert b"_local" in ear.heard
+                assert b"run_1" not in ear.heard
+
+
+MAKE_NEW = "CREATE TABLE {run}_new (event_id FixedString(16), inserted DateTime) ENGINE = Memory"
+#: What is read for a round, and has tables of its own in it.
+ASKING = (
+    refresh.ADD_LINKS,
+    refresh.PICK_LINKS,
+    refresh.PICK_LINKED,
+    refresh.READ_PICKED,
+    refresh.FIND_OLD_SEARCHES,
+)
+
+
+@pytest.mark.parametrize(("first", "then"), [("?cluster=shards", ""), ("", "?cluster=shards")])
+def test_a_store_stays_with_the_shards_that_it_was_made_with(
+    clickhouse_cluster: str, first: str, then: str
+) -> None:
+    database = f"{clickhouse_cluster}test_{token_hex(6)}"
+    with closing(open_store(database + first, OPTIONS)) as store:
+        store.watermarks()
+    refused = pytest.raises(StoreError, match="would be kept twice")
+    with closing(open_store(database + then, OPTIONS)) as store, refused:
+        store.watermarks()
+
+
 # -- several hosts ---------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(1)
 def test_the_hosts_have_the_salt_of_whoever_came_first(house: ClickHouseStore) -> None:
     day = 20_254
     stores = [ClickHouseStore(house.address, OPTIONS) for _ in range(4)]
@@ -540,6 +682,7 @@ def test_the_hosts_have_the_salt_of_whoever_came_first(house: ClickHouseStore) -
     assert house.keep_salt(day, b"late" * 8) == salts[0]
 
 
+@pytest.mark.sampled(1)
 def test_a_salt_is_destroyed_after_two_days(house: ClickHouseStore) -> None:
     for day in range(20_254, 20_260):
         assert house.keep_salt(day, bytes([day % 100]) * 32) == bytes([day % 100]) * 32

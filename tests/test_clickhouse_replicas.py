@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from clickmw.stores import _clickhouse_progress as progress
 from clickmw.stores._clickhouse_http import Address, Client
 from clickmw.stores._clickhouse_progress import Step
 from clickmw.stores._clickhouse_raw import ADD_RAW, encode
-from clickmw.stores._clickhouse_schema import taken_statements
+from clickmw.stores._clickhouse_schema import statements, taken_tables
 from clickmw.stores.base import Record, Stored
 from tests.clickhouse_cluster import Node, running_cluster
 
@@ -114,7 +115,8 @@ def test_a_server_that_is_killed_takes_nothing_with_it(nodes: list[Node]) -> Non
     for node in nodes:
         with closing(client_of([node])) as client:
             client.run("CREATE DATABASE IF NOT EXISTS clicks", database="default")
-            for statement in taken_statements("clicks"):
+            replicated = replace(client.address, replicated=1)
+            for statement in statements(replicated, taken_tables()):
                 client.run(statement)
     writers = [Writer(nodes, number) for number in range(WRITERS)]
     for writer in writers:

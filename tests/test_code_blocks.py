@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import flask
 import pytest
@@ -75,7 +76,7 @@ def host(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 def test_every_language_is_known_here() -> None:
-    run = {"python", "sh", "toml", "json", "js", "html", "sql", "ini"}
+    run = {"python", "sh", "toml", "json", "js", "html", "sql", "ini", "xml"}
     # What only the program itself can read, and we do not start.
     shown = {"nginx", "apache", "dockerfile"}
     assert {block.language for block in BLOCKS} == run | shown
@@ -293,3 +294,12 @@ def test_units_can_be_read(block: Block) -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.read_string(block.code)
     assert parser.sections()
+
+
+@of("xml")
+def test_clusters_have_replicas_with_a_host_and_a_port(block: Block) -> None:
+    servers = ElementTree.fromstring(block.code)  # our own page
+    replicas = servers.findall("./clicks/shard/replica")
+    assert servers.tag == "remote_servers"
+    assert [replica.findtext("host") for replica in replicas] == ["one", "two", "three", "four"]
+    assert {replica.findtext("port") for replica in replicas} == {"9000"}

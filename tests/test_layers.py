@@ -21,10 +21,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "buckets caches clocks charts ending errors forks html_grammar module_codes paths queries robots sameness schemas spelling tables targets",
     ),
     ("values", "events rates rpc scanner sites tokens visitors wire wording zones"),
-    ("contracts", "settings streaming stores.base"),
+    ("contracts", "settings streaming stores.base stores._clickhouse_http"),
     (
         "rules",
-        "counting discretion expectation guesses journal keeping metrics payloads rollups shares stores stores._clickhouse_http stores._clickhouse_numbers stores._hosts stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
+        "counting discretion expectation guesses journal keeping metrics payloads rollups shares stores stores._clickhouse_numbers stores._clickhouse_shards stores._hosts stores._postgres_dialect stores._sqlite_dictionaries stores._sqlite_totals",
     ),
     ("services", "recorder drain keyring sharing stores._*"),
     (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -23,12 +24,16 @@ CLICK = Click(START_MS, "default", "https://example.org/a", 1, "BWEB")
 DAYS = Filter(first_day=date(2025, 6, 1), last_day=date(2025, 6, 30))
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "clickhouse"])
+@pytest.fixture(
+    params=["sqlite", "postgresql", "clickhouse", pytest.param("shards", marks=pytest.mark.long)]
+)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/clicks.db"
     elif request.param == "clickhouse":
-        yield request.getfixturevalue("clickhouse_url")
+        yield f"{request.getfixturevalue('clickhouse_engine')}test_{token_hex(6)}"
+    elif request.param == "shards":
+        yield f"{request.getfixturevalue('clickhouse_cluster')}test_{token_hex(6)}?cluster=shards"
     else:
         schemas = request.getfixturevalue("schemas")
         lent = schemas.lend()
@@ -251,7 +256,8 @@ store.close()
 def test_eight_processes_may_migrate_at_once(url: str, run_python: Callable[..., Any]) -> None:
     import subprocess
 
-    url += "_fresh"
+    database, *more = url.split("?")
+    url = "?".join((f"{database}_fresh", *more))
     processes = [run_python(MIGRATE, url, stdin=subprocess.PIPE) for _ in range(8)]
     for process in processes:
         process.stdin.write("\n")

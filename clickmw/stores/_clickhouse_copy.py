@@ -133,7 +133,9 @@ def copy_all(client: Client, connection: sqlite3.Connection, tell: Tell = lambda
 
 
 def _copy_rest(client: Client, connection: sqlite3.Connection) -> None:
-    rows = client.rows(f"SELECT key, value FROM meta WHERE key NOT IN ('schema', '{SWITCH}')")
+    rows = client.rows(
+        f"SELECT key, value FROM meta WHERE key NOT IN ('schema', 'shards', '{SWITCH}')"
+    )
     connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
     connection.executemany(
         "INSERT INTO ledger (name, events) VALUES (?, ?)", sorted(progress.ledger(client).items())

@@ -25,6 +25,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\(SELECT value FROM json_each\((:\w+|\?)\)\)", r"\1"),
     )
 )
+#: Sums that are NULL of nothing, as in SQLite. The engine's own setting for it breaks over shards.
+_SUMS = re.compile(r"\b(sum|min|max|any)(If)?\(")
 _PLACES = re.compile(r"'(?:[^']|'')*'|\?|(?<![:\w]):([a-z_]\w*)")
 #: Values that are JSON lists, of which members are asked.
 LISTS = frozenset(("queries",))
@@ -36,6 +38,12 @@ def translate(sql: str) -> str:
     for pattern, replacement in _RULES:
         sql = pattern.sub(replacement, sql)
     return sql
+
+
+@lru_cache(maxsize=512)
+def null_of_nothing(sql: str) -> str:
+    """Return *sql* with sums that are NULL where there is nothing to sum up."""
+    return _SUMS.sub(r"\1OrNull\2(", sql)
 
 
 def fill(sql: str, values: Sequence[object] | Mapping[str, object]) -> str:

@@ -52,7 +52,8 @@ class Erase:
                 self._delete(changed)
             self._forget_pruned()
             # What no row has cannot be looked through: none of it stays.
-            self.client.run("ALTER TABLE raw DELETE WHERE event_id IN (SELECT event_id FROM aside)")
+            aside = "event_id IN (SELECT event_id FROM {})"
+            self.client.change(f"ALTER TABLE {{}} DELETE WHERE {aside}", "raw", "aside")
         erased = {name: count for name, count in self.counts.items() if count}
         erased |= {"query": self._forget_queries(), "result": self._forget_results()}
         if sum(erased.values()):
@@ -169,10 +170,10 @@ class Erase:
         if self.wanted.query is not None:
             number = query_number(normal_query(self.wanted.query))
             where = f"query = {number}"
-            self.client.run(f"ALTER TABLE day_query DELETE WHERE {where}")
+            self.client.change(f"ALTER TABLE {{}} DELETE WHERE {where}", "day_query")
         if self.wanted.url is not None and self.results:
             where = f"result IN {_numbers(self.results)}"
-            self.client.run(f"ALTER TABLE day_result DELETE WHERE {where}")
+            self.client.change(f"ALTER TABLE {{}} DELETE WHERE {where}", "day_result")
 
     def _forget_queries(self) -> int:
         return self._forget("query", self.queries, ("search", *_HAS_QUERY, "day_query"))
@@ -196,7 +197,7 @@ SELECT DISTINCT arrayJoin(arrayMap(one -> one.1, shown)) AS id FROM search {self
             return 0
         where = f"id IN {_numbers(ids)}"
         count = int(self.client.value(f"SELECT count() FROM {text} WHERE {where}"))
-        self.client.run(f"ALTER TABLE {text} DELETE WHERE {where}")
+        self.client.change(f"ALTER TABLE {{}} DELETE WHERE {where}", text)
         return count
 
     def _elsewhere(self) -> int:

@@ -55,7 +55,7 @@ def _wait_for(client: Client, day: int) -> bytes:
 
 def _forget(client: Client, before: int) -> None:
     for (day,) in client.rows(FIND_OLD_DAYS.format(before=before)):
-        client.run(f"ALTER TABLE salt DROP PARTITION {day}")
+        client.change(f"ALTER TABLE {{}} DROP PARTITION {day}", "salt")
 
 
 def say_settings(client: Client, host: str, settings: Mapping[str, str], now_ms: int) -> None:

@@ -32,8 +32,9 @@ BYTES = frozenset(
         "salt",
     ]
 )
-#: What a server says that cannot write for now, while another one may: read-only, no quorum, Keeper away.
-ELSEWHERE = frozenset((159, 209, 210, 225, 242, 285, 286, 319, 999))
+#: What a server says that cannot write for now, while another one may: read-only, no quorum, Keeper or
+#: a shard out of its reach.
+ELSEWHERE = frozenset((159, 209, 210, 225, 242, 279, 285, 286, 319, 999))
 _CODE = re.compile(r"Code: (\d+)")
 _ESCAPED = re.compile(rb"\\(.)")
 _PLAIN = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"0": b"\0", b"b": b"\b", b"f": b"\f"}
@@ -62,6 +63,7 @@ class Address:
     is_secure: bool = False
     replicated: int = 0
     quorum: int = 0
+    cluster: str = ""
 
     def __str__(self) -> str:
         return ", ".join(f"{host}:{port}" for host, port in self.hosts)
@@ -79,9 +81,14 @@ def read_url(url: str) -> Address:
         raise _refusal(url, "it names no server")
     if re.fullmatch(r"[A-Za-z_]\w*", database) is None:
         raise _refusal(url, "it names no database")
+    cluster = options.pop("cluster", None)
     unknown = sorted(options.keys() - {"replicated", "quorum"})
     if unknown or not all(value.isdecimal() for value in options.values()):
-        raise _refusal(url, "after ? there may be replicated=1 and quorum=2")
+        raise _refusal(url, "after ? there may be replicated=1, quorum=2 and cluster=name")
+    if cluster is not None and re.fullmatch(r"[\w.-]+", cluster) is None:
+        raise _refusal(
+            url, "cluster= has the name of a cluster, as the servers' remote_servers have it"
+        )
     user, _, password = login.partition(":")
     secure = transport == "https"
     return Address(
@@ -92,6 +99,7 @@ def read_url(url: str) -> Address:
         is_secure=secure,
         replicated=int(options.get("replicated", 0)),
         quorum=int(options.get("quorum", 0)),
+        cluster=cluster or "",
     )
 
 
@@ -141,6 +149,14 @@ class Client:
     def value(self, sql: str) -> Any:
         """Return the one value that a question has as its answer."""
         return self.rows(sql)[0][0]
+
+    def change(self, sql: str, *tables: str) -> None:
+        """Run a statement that changes *tables* as a whole; their names go where its braces are."""
+        self.run(sql.format(*tables))
+
+    def layout(self) -> str:
+        """Return how rows are spread over several servers; nothing when they are not."""
+        return ""
 
     def close(self) -> None:
         """Close the connection; the next statement opens a new one."""

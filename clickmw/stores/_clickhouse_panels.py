@@ -17,7 +17,7 @@ from typing import Any
 from clickmw.stores import _clickhouse_hosts as hosts
 from clickmw.stores import _clickhouse_progress as progress
 from clickmw.stores import _clickhouse_queries as sql
-from clickmw.stores._clickhouse_dialect import fill, translate
+from clickmw.stores._clickhouse_dialect import fill, null_of_nothing, translate
 from clickmw.stores._clickhouse_http import Client
 from clickmw.stores._clickhouse_numbers import number_of, query_number
 from clickmw.stores._clickhouse_schema import HORIZON
@@ -58,7 +58,7 @@ class ClickHouseReader(SQLiteReader):
         self, question: str, values: Sequence[object] | Mapping[str, object] = ()
     ) -> list[Any]:
         self._catch_up()
-        ours = sql.OWN.get(question) or translate(question)
+        ours = null_of_nothing(sql.OWN.get(question) or translate(question))
         if isinstance(values, Mapping) and values.get("matching") is not None:
             ours = ours.replace(sql.MATCHING, ":matching")
         return self._client.rows(fill(ours, values))

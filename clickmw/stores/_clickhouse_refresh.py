@@ -51,6 +51,8 @@ FIND_HOLDER = """
 SELECT holder FROM lease WHERE until_ms > toUnixTimestamp64Milli(now64(3))
  ORDER BY asked_ms, holder LIMIT 1
 """
+#: What is said of an event lies with it on one shard: none has to know what the others have.
+APART = "SETTINGS final = 0, distributed_product_mode = 'local', prefer_global_in_and_join = 0"
 #: Where to look for what is new: the last that was derived came in then.
 CURSOR = "SELECT toUnixTimestamp(ifNull(max(inserted), toDateTime(0))) FROM derived"
 FIND_NEW = """
@@ -58,7 +60,7 @@ CREATE TABLE {run}_new ENGINE = Memory AS
 SELECT event_id, max(inserted) AS inserted FROM raw
  WHERE inserted >= toDateTime({since})
    AND event_id NOT IN (SELECT event_id FROM derived WHERE inserted >= toDateTime({since}))
- GROUP BY event_id ORDER BY event_id LIMIT {round} SETTINGS final = 0
+ GROUP BY event_id ORDER BY event_id LIMIT {round} {apart}
 """
 ADD_LINKS = """
 INSERT INTO link SELECT arrayJoin(links) AS link, event_id FROM raw
@@ -179,7 +181,7 @@ class Refresh:
     def decide_again(self, tell: Tell) -> None:
         """Make the rows and sums of all events anew."""
         total = max(int(self.client.value("SELECT count() FROM derived")), 1)
-        self.client.run("TRUNCATE TABLE derived")
+        self.client.change("TRUNCATE TABLE {}", "derived")
         done = 0
         while count := self._round():
             done = min(done + count, total)
@@ -191,7 +193,7 @@ class Refresh:
         sql = f"""
 SELECT count() FROM (SELECT event_id FROM raw WHERE inserted >= toDateTime({since})
    AND event_id NOT IN (SELECT event_id FROM derived WHERE inserted >= toDateTime({since})) LIMIT 1)
-SETTINGS final = 0
+{APART}
 """
         return bool(self.client.value(sql))
 
@@ -228,7 +230,7 @@ SETTINGS final = 0
         run = _new_run()
         self._keep()
         try:
-            self._do(FIND_NEW, run, since=self._since(), round=ROUND)
+            self._do(FIND_NEW, run, since=self._since(), round=ROUND, apart=APART)
             count = int(self.client.value(f"SELECT count() FROM {run}_new"))
             if count:
                 version = self._version()

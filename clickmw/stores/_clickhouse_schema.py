@@ -8,13 +8,15 @@ not agree on numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from typing import NamedTuple
 
-from clickmw.errors import StoreTooNew
+from clickmw.errors import StoreError, StoreTooNew
 from clickmw.rollups import TABLES
-from clickmw.stores._clickhouse_http import Client, Unreachable, literal
+from clickmw.stores._clickhouse_http import Address, Client, Unreachable, literal
+from clickmw.stores._clickhouse_shards import part_of
 
 SCHEMA_VERSION = 1
 #: Rows of a month lie together; of sums, each window (a day of UTC) alone.
@@ -130,77 +132,69 @@ TAKEN: tuple[tuple[str, str, str, str], ...] = (
 )
 #: The salts of the days, each a partition of its own: when that is dropped nothing of it stays.
 SALT = "day Int64, salt String, kept_us Int64"
+#: Rows replace each other by version, and those that are gone are not there.
+_LATEST = "version, gone"
 #: From when on raw rows are there; 0 when none was ever pruned.
 HORIZON = "SELECT ifNull(max(toInt64(value)), 0) FROM meta WHERE key = 'pruned_before_ms'"
 
 
-def migrate(client: Client) -> None:
-    """Make what is missing on each host; a schema from a later clickmw is :class:`StoreTooNew`."""
-    hosts = client.address.hosts if client.address.replicated else ()
-    for host in hosts:
-        one = Client(replace(client.address, hosts=(host,)), client.settings)
-        # A host that is away is brought up to date by whoever opens the store when it is back.
-        with closing(one), suppress(Unreachable):
-            _migrate(one)
-    _migrate(client)
+class Table(NamedTuple):
+    """A table, what sorts its rows, and whether rows of one key replace each other."""
 
+    name: str
+    columns: str
+    key: str
+    partition: str = ""
+    #: What the latest row is known by; None: rows stay as they are.
+    version: str | None = ""
 
-def _migrate(client: Client) -> None:
-    version = _known(client)
-    if version == SCHEMA_VERSION:
-        return
-    if version > SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"the database was written by a later clickmw (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
+    def sql(self, replicated: str, name: str = "") -> str:
+        """Return what makes it, if it is not there; *replicated* names the database if it is."""
+        name = name or self.name
+        kind = "MergeTree" if self.version is None else "ReplacingMergeTree"
+        arguments = [self.version] if self.version else []
+        if replicated:
+            path = f"'/clickhouse/tables/{{shard}}/{replicated}/{name}'"
+            kind, arguments = f"Replicated{kind}", [path, "'{replica}'", *arguments]
+        by = f"PARTITION BY {self.partition} " if self.partition else ""
+        # Replicated tables remember the tokens of inserts by themselves.
+        tokens = self.name == "salt" and not replicated
+        return (
+            f"CREATE TABLE IF NOT EXISTS {name} ({self.columns})"
+            f" ENGINE = {kind}({', '.join(arguments)}) {by}ORDER BY ({self.key})"
+            + (" SETTINGS non_replicated_deduplication_window = 100" if tokens else "")
         )
-    database = client.address.database
-    client.run(f"CREATE DATABASE IF NOT EXISTS {database}", database="default")
-    for statement in statements(database if client.address.replicated else ""):
-        client.run(statement)
-    client.run(
-        f"INSERT INTO meta SELECT 'schema', {literal(str(SCHEMA_VERSION))}, {SCHEMA_VERSION}, 0"
-    )
+
+    def place(self) -> str:
+        """Return what decides on which shard a row lies: a part of what it is replaced by.
+
+        All that is of one event lies together, and so do the sums of a window, to be swapped in whole.
+        """
+        if self.partition == "window":
+            return "window"
+        parts = self.key.split(", ")
+        return f"sipHash64({'event_id' if 'event_id' in parts else parts[0]})"
 
 
-def _known(client: Client) -> int:
-    """Return the version of the schema that is there; 0 for none."""
-    name = literal(client.address.database)
-    sql = f"SELECT count() FROM system.tables WHERE database = {name} AND name = 'meta'"
-    if not int(client.run(sql, database="default")):
-        return 0
-    rows = client.rows("SELECT value FROM meta WHERE key = 'schema'")
-    return int(rows[0][0]) if rows else 0
-
-
-def statements(replicated: str) -> Iterator[str]:
-    """Yield what makes all tables, if they are not there; *replicated* names the database if it is."""
-    yield from taken_statements(replicated)
+def tables() -> Iterator[Table]:
+    """Yield all tables; ``meta``, from which it is seen that they are there, is the last."""
+    yield from taken_tables()
     for name, columns in ROWS.items():
-        more = f"{columns}, version UInt64, gone UInt8"
-        yield _table(name, more, KEYS[name], _MONTH, "version, gone", replicated)
-    for name, columns, key, version in _OTHERS:
-        yield _table(name, columns, key, "", version, replicated)
-    salt = _table("salt", SALT, "day", "day", None, replicated)
-    # Replicated tables remember the tokens of inserts by themselves.
-    yield salt if replicated else f"{salt} SETTINGS non_replicated_deduplication_window = 100"
+        yield Table(name, f"{columns}, version UInt64, gone UInt8", KEYS[name], _MONTH, _LATEST)
     for name, (keys, measures) in TABLES.items():
         numbers = ", ".join(f"{column} Int64" for column in (*keys, *measures))
         for suffix in ("", "_staging"):
-            yield _table(
-                f"{name}{suffix}",
-                f"window Int64, {numbers}",
-                _sorted(keys),
-                "window",
-                None,
-                replicated,
-            )
+            columns = f"window Int64, {numbers}"
+            yield Table(f"{name}{suffix}", columns, _sorted(keys), "window", None)
+    yield Table("salt", SALT, "day", "day", None)
+    others = [Table(name, columns, key, "", version) for name, columns, key, version in _OTHERS]
+    yield from sorted(others, key=lambda table: table.name == "meta")
 
 
-def taken_statements(replicated: str) -> Iterator[str]:
-    """Yield what makes the tables that an append writes."""
+def taken_tables() -> Iterator[Table]:
+    """Yield the tables that an append writes."""
     for name, columns, key, partition in TAKEN:
-        yield _table(name, columns, key, partition, "", replicated)
+        yield Table(name, columns, key, partition)
 
 
 def _sorted(keys: tuple[str, ...]) -> str:
@@ -208,16 +202,82 @@ def _sorted(keys: tuple[str, ...]) -> str:
     return ", ".join(sorted(keys, key=lambda key: key not in ("day", "quarter")))
 
 
-def _table(
-    name: str, columns: str, key: str, partition: str, version: str | None, replicated: str
-) -> str:
-    kind = "MergeTree" if version is None else "ReplacingMergeTree"
-    arguments = [version] if version else []
-    if replicated:
-        path = f"'/clickhouse/tables/{{shard}}/{replicated}/{name}'"
-        kind, arguments = f"Replicated{kind}", [path, "'{replica}'", *arguments]
-    by = f"PARTITION BY {partition} " if partition else ""
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} ({columns}) ENGINE = {kind}({', '.join(arguments)})"
-        f" {by}ORDER BY ({key})"
-    )
+def statements(address: Address, made: Iterable[Table]) -> Iterator[str]:
+    """Yield what makes the tables *made* on a server, if they are not there."""
+    replicated = address.database if address.replicated else ""
+    if not address.cluster:
+        yield from (table.sql(replicated) for table in made)
+        return
+    found = list(made)
+    for table in found:
+        yield table.sql(replicated, part_of(table.name))
+    for table in found:
+        where = f"'{address.cluster}', {address.database}, {part_of(table.name)}"
+        yield (
+            f"CREATE TABLE IF NOT EXISTS {table.name} AS {part_of(table.name)}"
+            f" ENGINE = Distributed({where}, {table.place()})"
+        )
+
+
+def migrate(client: Client) -> None:
+    """Make what is missing on each host; a schema from a later clickmw is :class:`StoreTooNew`."""
+    address = client.address
+    each = address.hosts if address.replicated or address.cluster else ()
+    layout = client.layout()
+    for host in each:
+        one = Client(replace(address, hosts=(host,)), client.settings)
+        # A host that is away is brought up to date by whoever opens the store when it is back.
+        with closing(one), suppress(Unreachable):
+            if layout:  # what is said in them is there when all servers have theirs
+                _make(one)
+            else:
+                _migrate(one, layout)
+    _migrate(client, layout)
+
+
+def _make(client: Client) -> None:
+    """Make what is missing on the server of *client*."""
+    name = client.address.database
+    if not _has_tables(client):
+        client.run(f"CREATE DATABASE IF NOT EXISTS {name}", database="default")
+        for statement in statements(client.address, tables()):
+            client.run(statement)
+
+
+def _migrate(client: Client, layout: str) -> None:
+    known = _known(client)
+    version = int(known.get("schema", 0))
+    if version > SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"the database was written by a later clickmw (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
+        )
+    if version and known.get("shards", "") != layout:
+        raise StoreError(
+            f"the store was made with {_shards(known.get('shards', ''))} and now has {_shards(layout)}:"
+            " an event that is sent again would be kept twice. Go back to how it was, or take everything"
+            " to a new database with clickmw export and import"
+        )
+    if version < SCHEMA_VERSION:
+        if not layout:
+            _make(client)
+        for key, value in {"shards": layout, "schema": str(SCHEMA_VERSION)}.items():
+            if value:
+                said = f"{literal(key)}, {literal(value)}"
+                client.run(f"INSERT INTO meta SELECT {said}, {SCHEMA_VERSION}, 0")
+
+
+def _shards(layout: str) -> str:
+    return f"shards of the weights {layout}" if layout else "no shards"
+
+
+def _has_tables(client: Client) -> bool:
+    name = literal(client.address.database)
+    sql = f"SELECT count() FROM system.tables WHERE database = {name} AND name = 'meta'"
+    return bool(int(client.run(sql, database="default")))
+
+
+def _known(client: Client) -> dict[str, str]:
+    """Return the version of the schema that is there, and how it is spread; nothing for none."""
+    sql = "SELECT key, value FROM meta WHERE key IN ('schema', 'shards')"
+    return dict(client.rows(sql)) if _has_tables(client) else {}

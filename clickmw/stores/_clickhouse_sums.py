@@ -150,8 +150,8 @@ def sum_again(client: Client, windows: Iterable[int]) -> None:
 
 def _swap(client: Client, windows: Sequence[int]) -> None:
     for table, (keys, measures) in TABLES.items():
-        columns = ", ".join((*keys, *measures))
-        client.run(f"TRUNCATE TABLE {table}_staging")
-        client.run(f"INSERT INTO {table}_staging (window, {columns}) {sums(table, windows)}")
+        columns, staging = ", ".join((*keys, *measures)), f"{table}_staging"
+        client.change("TRUNCATE TABLE {}", staging)
+        client.run(f"INSERT INTO {staging} (window, {columns}) {sums(table, windows)}")
         for window in windows:
-            client.run(f"ALTER TABLE {table} REPLACE PARTITION {window} FROM {table}_staging")
+            client.change(f"ALTER TABLE {{}} REPLACE PARTITION {window} FROM {{}}", table, staging)

@@ -36,9 +36,8 @@ def prune(client: Client, before_ms: int, limit: int) -> int:
     if deleted:
         _delete_before(client, "raw", whole_ms)
         for table in ("link", "derived"):
-            client.run(
-                f"ALTER TABLE {table} DELETE WHERE event_id NOT IN (SELECT event_id FROM raw)"
-            )
+            gone = "event_id NOT IN (SELECT event_id FROM {})"
+            client.change(f"ALTER TABLE {{}} DELETE WHERE {gone}", table, "raw")
     else:
         deleted = sum(_delete_some(client, table, before_ms, limit) for table in ROWS)
     if deleted and before_ms > client.value(HORIZON):
@@ -56,8 +55,8 @@ def _delete_before(client: Client, table: str, before_ms: int) -> int:
         f" WHERE received_ms < {before_ms - before_ms % _MONTH_MS}"
     )
     for (month,) in months:
-        client.run(f"ALTER TABLE {table} DROP PARTITION {month}")
-    client.run(f"ALTER TABLE {table} DELETE WHERE received_ms < {before_ms}")
+        client.change(f"ALTER TABLE {{}} DROP PARTITION {month}", table)
+    client.change(f"ALTER TABLE {{}} DELETE WHERE received_ms < {before_ms}", table)
     return old
 
 
@@ -76,7 +75,7 @@ def delete_events(client: Client, tables: Sequence[str], ids: Sequence[bytes]) -
     """Delete the rows of some events."""
     for chunk in _chunks(ids):
         for table in tables:
-            client.run(f"ALTER TABLE {table} DELETE WHERE event_id IN ({chunk})")
+            client.change(f"ALTER TABLE {{}} DELETE WHERE event_id IN ({chunk})", table)
 
 
 def _chunks(ids: Collection[bytes]) -> Iterator[str]:

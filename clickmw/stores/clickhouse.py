@@ -20,12 +20,13 @@ from clickmw.stores import _clickhouse_hosts as hosts
 from clickmw.stores import _clickhouse_progress as progress
 from clickmw.stores import _clickhouse_upkeep as upkeep
 from clickmw.stores._clickhouse_erase import Erase
-from clickmw.stores._clickhouse_http import Address, Client, Refused, literal, read_url
+from clickmw.stores._clickhouse_http import Address, Refused, literal, read_url
 from clickmw.stores._clickhouse_panels import ClickHouseReader
 from clickmw.stores._clickhouse_progress import Mark, Step
 from clickmw.stores._clickhouse_raw import ADD_RAW, encode
 from clickmw.stores._clickhouse_refresh import Refresh, name_sites
 from clickmw.stores._clickhouse_schema import HORIZON, ROWS, migrate
+from clickmw.stores._clickhouse_shards import connect
 from clickmw.stores._hosts import SAID_EVERY_S
 from clickmw.stores._ledger import account, add_origins, add_to
 from clickmw.stores._sqlite_check import first_whole
@@ -50,11 +51,12 @@ SETTINGS = {
     "prefer_column_name_to_alias": "1",
     "max_partitions_per_insert_block": "0",
     "mutations_sync": "2",
+    # Replicas delete what another of their own tables has no more: each finds the same.
+    "allow_nondeterministic_mutations": "1",
     # To choose the columns that are read first takes longer than to read a week; the statements do.
     "optimize_move_to_prewhere": "0",
     "max_query_size": "268435456",
     "output_format_json_quote_64bit_integers": "0",
-    "aggregate_functions_null_for_empty": "0",
 }
 #: What a server says of a table or a database that is not there any more.
 GONE = frozenset((60, 81))
@@ -81,7 +83,7 @@ class ClickHouseStore:
     def __init__(self, address: Address, options: StoreOptions) -> None:
         self.address = address
         self.options = options
-        self.client = Client(address, SETTINGS)
+        self.client = connect(address, SETTINGS)
         self._durable: dict[str, str] = (
             {"insert_quorum": str(address.quorum)} if address.quorum else {}
         )
@@ -117,7 +119,7 @@ class ClickHouseStore:
 
     def keep_salt(self, day: int, salt: bytes) -> bytes:
         """Return the salt of *day*: the one that another host has made, else *salt* from now on."""
-        with closing(Client(self.address, SETTINGS, timeout_s=SALT_S)) as client:
+        with closing(connect(self.address, SETTINGS, timeout_s=SALT_S)) as client:
             if not self._migrated:
                 migrate(client)
             return hosts.keep_salt(client, day, salt, self._durable)
@@ -237,7 +239,7 @@ class ClickHouseStore:
                 self.client.run(f"INSERT INTO site SELECT {number}, {named}, {version + 1}")
                 for table in ROWS:
                     if table != "came_back":  # its rows have no day
-                        self.client.run(f"ALTER TABLE {table} DELETE WHERE site = {number}")
+                        self.client.change(f"ALTER TABLE {{}} DELETE WHERE site = {number}", table)
         return moved
 
     def erase(self, wanted: Erasure, tell: Tell) -> dict[str, int]:
@@ -290,8 +292,7 @@ class ClickHouseStore:
         """Open a read-only view; the caller closes it."""
         self.migrate()
         self._catch_up(always=True)
-        client = Client(self.address, SETTINGS | {"aggregate_functions_null_for_empty": "1"})
-        return ClickHouseReader(client, self._catch_up)
+        return ClickHouseReader(connect(self.address, SETTINGS), self._catch_up)
 
     def _catch_up(self, *, always: bool = False) -> None:
         """Bring up to date what is read, if anything may be new; others' events may wait a moment."""
