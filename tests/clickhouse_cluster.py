@@ -1,4 +1,4 @@
-"""Three old ClickHouse servers (Debian's) with ZooKeeper, on free ports of the loopback interface.
+"""Old ClickHouse servers (Debian's) with ZooKeeper, on free ports of the loopback interface.
 
 They have what an append needs: replication, quorums, and nothing of newer SQL.
 """
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,8 @@ SERVER = """<yandex>
   <default_database>default</default_database>
   <zookeeper><node><host>127.0.0.1</host><port>{keeper}</port></node>
     <session_timeout_ms>4000</session_timeout_ms></zookeeper>
-  <macros><shard>1</shard><replica>r{number}</replica></macros>
+  <macros><shard>{shard}</shard><replica>r{number}</replica></macros>
+  <remote_servers><shards>{cluster}</shards></remote_servers>
 </yandex>
 """
 USERS = """<yandex>
@@ -60,6 +62,8 @@ class Node:
 
     folder: Path
     port: int
+    #: Which shard it has, counted from 1.
+    shard: int = 1
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
@@ -91,19 +95,22 @@ def wait_for_port(port: int) -> None:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path) -> Iterator[list[Node]]:
-    """Start ZooKeeper and three servers; they are ended with the test."""
+def running_cluster(folder: Path, shards: int = 1, servers: int = 3) -> Iterator[list[Node]]:
+    """Start ZooKeeper and the servers of as many shards; they are ended with the test."""
     if shutil.which("clickhouse-server") is None or not ZOOKEEPER.exists():
         why = "no servers (Debian: apt-get install clickhouse-server zookeeper)"
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must have them, .ci/run installs them: {why}")
         pytest.skip(why)
-    keeper, *ports = free_ports(10)
+    keeper, *ports = free_ports(1 + 3 * servers)
+    cluster = _cluster(ports[servers : 2 * servers], shards)
     nodes: list[Node] = []
     with _zookeeper(folder / "keeper", keeper):
         try:
-            for number in range(3):
-                nodes.append(_node(folder / f"node{number}", number, keeper, ports[number::3]))
+            for number in range(servers):
+                said = {"number": number, "shard": number % shards + 1, "cluster": cluster}
+                own = ports[number::servers]
+                nodes.append(_node(folder / f"node{number}", keeper, own, said))
                 nodes[-1].start()
             yield nodes
         finally:
@@ -111,14 +118,26 @@ def running_cluster(folder: Path) -> Iterator[list[Node]]:
                 node.kill()
 
 
-def _node(folder: Path, number: int, keeper: int, ports: list[int]) -> Node:
+def _cluster(ports: list[int], shards: int) -> str:
+    """Return what the servers, which listen on *ports*, know of each other."""
+    said = ""
+    for shard in range(shards):
+        replicas = "".join(
+            f"<replica><host>127.0.0.1</host><port>{port}</port></replica>"
+            for port in ports[shard::shards]
+        )
+        said += f"<shard><internal_replication>true</internal_replication>{replicas}</shard>"
+    return said
+
+
+def _node(folder: Path, keeper: int, ports: list[int], said: dict[str, Any]) -> Node:
     for name in ("data", "tmp", "files"):
         (folder / name).mkdir(parents=True)
     http, tcp, inter = ports
-    said = {"folder": folder, "http": http, "tcp": tcp, "inter": inter}
-    (folder / "config.xml").write_text(SERVER.format(keeper=keeper, number=number, **said))
+    listens = {"folder": folder, "http": http, "tcp": tcp, "inter": inter}
+    (folder / "config.xml").write_text(SERVER.format(keeper=keeper, **listens, **said))
     (folder / "users.xml").write_text(USERS)
-    return Node(folder, http)
+    return Node(folder, http, said["shard"])
 
 
 @contextlib.contextmanager
