@@ -52,6 +52,12 @@ def clickhouse_engine() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def lone_clickhouse_url(clickhouse_engine: str) -> str:
+    """The URL of a store on one server that has nothing in it."""
+    return f"{clickhouse_engine}test_{token_hex(6)}"
+
+
 @pytest.fixture(scope="session")
 def clickhouse_cluster() -> Iterator[str]:
     """The same of those that have two shards."""
@@ -71,5 +77,5 @@ def clickhouse_servers(request: pytest.FixtureRequest) -> Callable[[str], str]:
 
 @pytest.fixture
 def clickhouse_url(clickhouse_servers: Callable[[str], str]) -> str:
-    """The URL of a ClickHouse store that has nothing in it."""
+    """The URL of a ClickHouse store that has nothing in it; each test runs on one server and on shards."""
     return clickhouse_servers(f"test_{token_hex(6)}")

@@ -51,6 +51,7 @@ from tests.clickhouse_server import (  # noqa: F401
     clickhouse_engine,
     clickhouse_servers,
     clickhouse_url,
+    lone_clickhouse_url,
 )
 from tests.postgres_server import PostgresServer, Schemas, postgres_server
 
@@ -122,7 +123,9 @@ def _leave_most_to_the_long_run(items: list[pytest.Item]) -> None:
     for item in items:
         mark = item.get_closest_marker("sampled")
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        kind = params.get("new_store") or params.get("store_kind") or params.get("clickhouse_servers")
+        kind = (
+            params.get("new_store") or params.get("store_kind") or params.get("clickhouse_servers")
+        )
         if kind == "shards" and not mark:
             item.add_marker("long")
         if mark and kind not in (None, "sqlite", "one"):

@@ -69,6 +69,7 @@ def clicked(store: Store) -> list[tuple[str, int]]:
         return [(row.url, row.clicks) for row in reader.top_results(ALL, 9) if row.clicks]
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("batches", HISTORIES.values(), ids=HISTORIES)
 def test_an_id_means_the_url_that_has_it_whoever_comes_first(
     batches: Any, lite: SQLiteStore, house: ClickHouseStore, feed_of: Callable[..., Any]

@@ -31,7 +31,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/clicks.db"
     elif request.param == "clickhouse":
-        yield f"{request.getfixturevalue('clickhouse_engine')}test_{token_hex(6)}"
+        yield request.getfixturevalue("lone_clickhouse_url")
     elif request.param == "shards":
         yield f"{request.getfixturevalue('clickhouse_cluster')}test_{token_hex(6)}?cluster=shards"
     else:

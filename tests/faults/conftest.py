@@ -183,7 +183,7 @@ def urls_in_store(url: str) -> Counter[str]:
 def store_url(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of an empty store of this kind; SQLite's is ``clicks.db`` in the test's folder."""
     if store_kind != "sqlite":
-        names = {"postgresql": "postgres_url", "clickhouse": "clickhouse_url"}
+        names = {"postgresql": "postgres_url", "clickhouse": "lone_clickhouse_url"}
         return str(request.getfixturevalue(names[store_kind]))
     return f"sqlite:///{tmp_path}/clicks.db"
 

@@ -120,7 +120,7 @@ def test_f18_after_the_kill_the_next_start_goes_on(version: int, tmp_path: Path,
 def new_url(store_kind: str, request: pytest.FixtureRequest) -> str:
     """The URL of a store on a server that has no tables yet."""
     if store_kind == "clickhouse":
-        return str(request.getfixturevalue("clickhouse_url"))
+        return str(request.getfixturevalue("lone_clickhouse_url"))
     return str(request.getfixturevalue("postgres").url("killed"))
 
 

@@ -54,7 +54,7 @@ def test_f19_the_tables_of_a_server_are_made_once(
     store_kind: str, request: pytest.FixtureRequest
 ) -> None:
     if store_kind == "clickhouse":
-        url = request.getfixturevalue("clickhouse_url")
+        url = request.getfixturevalue("lone_clickhouse_url")
     else:
         import psycopg  # noqa: F401 (loaded once, not in each child)
 
