@@ -1,5 +1,9 @@
 """How fast the ClickHouse store takes in, derives and answers: ``python -m benchmarks.clickhouse 200000``.
 
+``--panels 10000000`` asks for the report's lists instead, over the sums of so many impressions and clicks
+of 90 days: a SQLite store is filled with them (or ``--filled FILE`` names one that is), and its sums are
+copied, for to derive them all would take hours and make the same ones.
+
 The engine runs in a process of its own behind the small HTTP server of the tests, on the same cores; it
 is no server, so that these are lower bounds. Not a part of ``make bench``: what it measures is no promise
 of the project before it was seen on servers.
@@ -7,21 +11,29 @@ of the project before it was seen on servers.
 
 from __future__ import annotations
 
+import argparse
+import json
+import sqlite3
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from benchmarks.store import fill
 from benchmarks.traffic import Site
+from clickmw.catalog import PANELS
 from clickmw.drain import Drain
 from clickmw.journal import Journal, read_records, segment_paths
+from clickmw.panels import Look
+from clickmw.rollups import TABLES
 from clickmw.stores import open_store
-from clickmw.stores.base import Filter, Record, Store, StoreOptions
+from clickmw.stores._clickhouse_numbers import number_of, query_number
+from clickmw.stores.base import Filter, Reader, Record, Store, StoreOptions
 from tests.clickhouse_server import running_engine
 
 START_MS = 1_760_000_000_000
@@ -70,6 +82,94 @@ def append(store: Store, segment: str, records: Sequence[Record]) -> None:
         store.append(segment, some[0].start, some[-1].end, some)
 
 
+#: Sums that are copied → which of their columns are ids of texts in which table of SQLite's.
+COPIED = {
+    "day_query": {"query": "query"},
+    "cube": dict.fromkeys(("module", "device", "language", "profile", "source", "trust"), "term"),
+    "cube_position": dict.fromkeys(
+        ("module", "device", "language", "profile", "source", "trust"), "term"
+    ),
+}
+ASKED = ("days", "queries", "positions", "modules", "unclicked", "empty")
+CHUNK = 50_000
+
+
+def panels(wanted: int, filled: Path | None) -> None:
+    """Copy the sums of a SQLite store, and print how long the panels of the overview take."""
+    with TemporaryDirectory() as name, running_engine() as url:
+        path = filled or Path(name) / "clicks.db"
+        if filled is None:
+            fill(path, wanted)
+        with closing(open_store(f"{url}panels", StoreOptions())) as store:
+            with closing(sqlite3.connect(path)) as source:
+                copy_sums(source, store)
+            with closing(store.reader()) as reader:
+                time_panels(reader)
+
+
+def copy_sums(source: sqlite3.Connection, store: Any) -> None:
+    """Make the sums and texts of *source* those of an empty ClickHouse *store*."""
+    store.migrate()
+    sites = source.execute("SELECT id, handle, time_zone FROM site").fetchall()
+    numbers = {"site": {row[0]: number_of(row[1]) for row in sites}}
+    insert(
+        store,
+        "site",
+        ("id", "handle", "time_zone", "version"),
+        [(number_of(h), h, z, 1) for _, h, z in sites],
+    )
+    for table, number in (("query", query_number), ("term", number_of)):
+        texts = source.execute(f"SELECT id, text FROM {table}").fetchall()
+        numbers[table] = {row[0]: number(row[1]) for row in texts}
+        insert(store, table, ("id", "text"), [(number(text), text) for _, text in texts])
+    for table, texts_of in COPIED.items():
+        columns = [column for part in TABLES[table] for column in part]
+        known = {"site": "site", **texts_of}
+        found = source.execute(f"SELECT {', '.join(columns)} FROM {table}")
+        day = columns.index("day")
+        while rows := found.fetchmany(CHUNK):
+            own = [
+                (
+                    row[day],
+                    *(
+                        numbers[known[c]][v] if c in known else v
+                        for c, v in zip(columns, row, strict=True)
+                    ),
+                )
+                for row in rows
+            ]
+            insert(store, table, ("window", *columns), own)
+
+
+def insert(
+    store: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Insert *rows* into a table of ClickHouse's."""
+    lines = "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows)
+    store.client.run(
+        f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONEachRow\n", lines.encode()
+    )
+
+
+def time_panels(reader: Reader) -> None:
+    """Print how long each panel takes by the clock: all 90 days, and the last 28 and 7."""
+    days = reader.day_span(None)
+    assert days is not None
+    for name in ASKED:
+        said = []
+        for count in (90, 28, 7):
+            first = max(days[0], days[1] - timedelta(days=count - 1))
+            asked = Filter(first_day=first, last_day=days[1])
+            look = Look(reader, asked, 20, {}, days[1], asked, "")
+            took = []
+            for _ in range(9):
+                begun = time.perf_counter()
+                PANELS[name].rows(look)
+                took.append(1000 * (time.perf_counter() - begun))
+            said.append(f"{count} days {statistics.median(took):.0f} ms (best {min(took):.0f})")
+        print(f"panel {name}: {', '.join(said)}", flush=True)
+
+
 def ask(store: Store) -> None:
     """Print how long the list of queries takes."""
     first = datetime.fromtimestamp(START_MS / 1000, UTC).date()
@@ -84,4 +184,12 @@ def ask(store: Store) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.clickhouse", description=__doc__)
+    parser.add_argument("events", nargs="?", type=int, default=50_000)
+    parser.add_argument("--panels", type=int, metavar="IMPRESSIONS_AND_CLICKS")
+    parser.add_argument("--filled", type=Path, help="a SQLite store that has them already")
+    given = parser.parse_args()
+    if given.panels:
+        panels(given.panels, given.filled)
+    else:
+        main(given.events)

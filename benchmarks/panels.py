@@ -205,7 +205,7 @@ def all_panels(reader: Reader, asked: Filter) -> Panels:
 
     def rows_of(*panels: Panel) -> None:
         # What the parts of one page share is not there for the next one.
-        vars(reader)["_tallied"] = None
+        vars(reader).update(_tallied=None, _summed={})
         once = remembering(reader)
         for panel in panels:
             look = Look(once, asked, LIMIT, {}, asked.last_day, before, subjects[panel.needs])

@@ -284,11 +284,27 @@ def test_a_schema_of_a_later_clickmw_is_left_alone(
 ) -> None:
     store.migrate()
     postgres.query(f"UPDATE {store.schema}.meta SET value = '99' WHERE key = 'schema'")
+    postgres.query(f"DELETE FROM {store.schema}.meta WHERE key = 'readable_by'")
     with closing(open_store(postgres_url, StoreOptions())) as later:
         with pytest.raises(StoreTooNew, match="Upgrade clickmw"):
             feed_of(later)(CLICK)
         with pytest.raises(StoreError, match="Upgrade clickmw"):
             later.reader()
+
+
+def test_a_schema_of_version_3_is_brought_up_to_date_with_all_that_it_has(
+    postgres_url: str, store: PostgreSQLStore, postgres: PostgresServer, feed_of: Callable[..., Any]
+) -> None:
+    feed_of(store)(SEARCH, CLICK)
+    store.close()
+    postgres.query(f"UPDATE {store.schema}.meta SET value = '3' WHERE key = 'schema'")
+    with closing(open_store(postgres_url, StoreOptions())) as later:
+        with pytest.raises(StoreError, match="drain --once"):
+            later.reader()
+        later.migrate()
+        with closing(later.reader()) as reader:
+            assert [row.query for row in reader.top_queries(DAYS, 9)] == ["tax"]
+        assert later.check() == []
 
 
 def test_a_database_without_our_schema_says_how_it_is_made(postgres: PostgresServer) -> None:

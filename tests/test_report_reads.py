@@ -25,12 +25,14 @@ from clickmw.stores import (
     _sqlite_panels,
     _sqlite_queries,
     _sqlite_reading,
+    _sqlite_texts,
 )
 from clickmw.stores._sqlite_panels import SQLiteReader
-from clickmw.stores._sqlite_queries import FACETS, MATCHING, MATCHING_GIVEN
+from clickmw.stores._sqlite_queries import FACETS, MATCHING, MATCHING_GIVEN, as_heard
 from clickmw.stores.base import (
     POSITION_BUCKETS,
     DayRow,
+    Erasure,
     FacetRow,
     Filter,
     ModuleRow,
@@ -39,6 +41,7 @@ from clickmw.stores.base import (
     Reader,
     ResultRow,
     TrendRow,
+    silent,
 )
 from clickmw.stores.sqlite import SQLiteStore
 
@@ -633,7 +636,7 @@ def test_trends_are_those_of_the_views(
 # -- how it is read ------------------------------------------------------------------------------
 
 
-def all_answers(reader: Reader, asked: Filter, limit: int = 20) -> list[Any]:
+def all_answers(reader: Reader, asked: Filter, limit: int = 20, least: int = 1) -> list[Any]:
     before = replace(asked, first_day=date(2025, 6, 1), last_day=date(2025, 6, 2))
     return [
         reader.totals(asked),
@@ -645,26 +648,34 @@ def all_answers(reader: Reader, asked: Filter, limit: int = 20) -> list[Any]:
         reader.top_results(asked, limit),
         reader.queries_without_clicks(asked, limit),
         reader.queries_without_results(asked, limit),
-        reader.queries_with_few_clicks(asked, limit, least=2),
-        reader.queries_with_low_ctr(asked, limit, least=2, below=90),
-        reader.queries_clicked_deep(asked, limit, least=1, deeper=2),
-        reader.trending_queries(asked, before, limit, least=1),
-        reader.trending_results(asked, before, limit, least=1),
+        reader.queries_with_few_clicks(asked, limit, least=least + 1),
+        reader.queries_with_low_ctr(asked, limit, least=least + 1, below=90),
+        reader.queries_clicked_deep(asked, limit, least=least, deeper=2),
+        reader.trending_queries(asked, before, limit, least=least),
+        reader.trending_results(asked, before, limit, least=least),
     ]
 
 
+def few_and_many(reader: Reader, asked: Filter) -> list[Any]:
+    """Return all answers of long lists, and of short ones that only take what is asked often."""
+    return all_answers(reader, asked) + all_answers(reader, asked, limit=3, least=5)
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["short", "long"])
+@pytest.mark.parametrize("way", ["queries", "others", "days"])
 def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
-    filled: SQLiteStore, asked: Filter, monkeypatch: pytest.MonkeyPatch
+    filled: SQLiteStore, asked: Filter, monkeypatch: pytest.MonkeyPatch, way: str, short: bool
 ) -> None:
-    found = []
-    for short in (True, False):
-        monkeypatch.setattr(SQLiteReader, "_is_in_most", lambda *_, short=short: short)
-        monkeypatch.setattr(SQLiteReader, "_has_few", lambda *_, short=short: short)
-        if asked.text is None:
-            monkeypatch.setattr(SQLiteReader, "_has_many", lambda *_, short=short: short)
-        with closing(filled.reader()) as reader:
-            found.append(all_answers(reader, asked))
-    assert found[0] == found[1]
+    with closing(filled.reader()) as reader:
+        found = few_and_many(reader, asked)
+    monkeypatch.setattr(SQLiteReader, "_way", lambda *_: way)
+    monkeypatch.setattr(SQLiteReader, "_has_few", lambda *_: not short)
+    monkeypatch.setattr(_sqlite_queries, "SHORT", 1 if short else 10**9)
+    monkeypatch.setattr(_sqlite_reading, "MOST_GIVEN", 0)
+    if asked.text is None:
+        monkeypatch.setattr(SQLiteReader, "_has_many", lambda *_: short)
+    with closing(filled.reader()) as reader:
+        assert few_and_many(reader, asked) == found
 
 
 def test_a_text_finds_the_same_queries_whether_their_ids_are_given_or_looked_for(
@@ -678,8 +689,17 @@ def test_a_text_finds_the_same_queries_whether_their_ids_are_given_or_looked_for
 
 
 def test_a_text_that_most_queries_have_is_told_from_one_that_few_have(reader: Any) -> None:
-    assert reader._is_in_most(replace(ALL, text="a"))
-    assert not reader._is_in_most(replace(ALL, text="java"))
+    assert reader._way(replace(ALL, text="a")) == "others"
+    assert reader._way(replace(ALL, text="java")) == "queries"
+
+
+@pytest.mark.only_sqlite
+def test_where_as_many_queries_have_a_text_as_have_it_not_all_searches_are_read(
+    reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reader._way(replace(ALL, text="rare")) != "days"
+    monkeypatch.setattr(_sqlite_panels, "LOOK_UP", 1000)
+    assert reader._way(replace(ALL, text="rare")) == "days"
 
 
 def test_many_searches_of_few_queries_are_told_from_few(reader: Any) -> None:
@@ -738,7 +758,7 @@ def test_where_raw_rows_are_pruned_a_text_counts_those_that_are_left(
         with closing(store.reader()) as reader:
             left = {row.day: row.searches for row in reader.daily(replace(ALL, text="a"))}
             last = replace(ALL, text="a", first_day=date(2025, 6, 6))
-            assert reader._is_in_most(last)  # type: ignore[attr-defined]
+            assert reader._way(last) != "queries"  # type: ignore[attr-defined]
             assert sum(row.searches for row in reader.daily(last))
     assert left[date(2025, 6, 2)] == 0
     assert days[date(2025, 6, 2)] > 0
@@ -790,18 +810,23 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _statements() -> Iterator[tuple[str, str]]:
-    for module in (_sqlite_queries, _sqlite_facts, _sqlite_drilldown_queries):
+    for module in (_sqlite_queries, _sqlite_facts, _sqlite_drilldown_queries, _sqlite_texts):
         subject = module.__name__.rpartition("_sqlite_")[2]
         for name, value in vars(module).items():
             if name.isupper() and not name.startswith("_"):
                 yield from _texts(f"{subject}-{name.lower()}", value)
 
 
+def as_given(sql: str) -> str:
+    return sql.replace(MATCHING, MATCHING_GIVEN)
+
+
 STATEMENTS = dict(_statements())
 STATEMENTS |= {
-    f"{name}-given": sql.replace(MATCHING, MATCHING_GIVEN)
+    f"{name}-{how}": by(sql)
+    for how, by in {"given": as_given, "heard": as_heard}.items()
     for name, sql in STATEMENTS.items()
-    if MATCHING in sql
+    if by(sql) != sql
 }
 #: The live tail reads the last rows of each table, newest first, and stops.
 TAILS = [name for name in STATEMENTS if name.startswith("queries-live")]
@@ -811,6 +836,7 @@ NAMED = re.compile(rf"\b(?:FROM|JOIN)\s+({RAW})\b(?:\s+AS\s+(\w+))?")
 
 def plan_of(path: Any, sql: str) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
+        connection.create_function("has_text", 1, bool, deterministic=True)
         asked = re.sub(r"[?:][a-z_]+|\?", "1", sql)
         return [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + asked)]
 
@@ -865,7 +891,7 @@ def test_a_panel_runs_no_other_statements_than_those(reader: Any, name: str) -> 
 
 
 DICTIONARIES = (
-    r"SELECT (id|text) FROM (site|term) WHERE (id|handle|text) = #"
+    r"SELECT (id|text) FROM (site|term|query) WHERE (id|handle|text) = #"
     r"|SELECT name, events FROM ledger"
     r"|SELECT count\(\*\) FROM click INDEXED BY click_unjoined .*"
     r"|-- One row: raw rows .* FROM meta WHERE key = #"
@@ -885,3 +911,85 @@ def test_a_scan_would_be_found(filled: SQLiteStore) -> None:
     assert scans(filled.path, "SELECT count(*) FROM click") != []
     assert scans(filled.path, "SELECT count(*) FROM search AS made WHERE made.clicked") != []
     assert scans(filled.path, "SELECT 1 FROM search WHERE site = :site AND day = :day") == []
+
+
+# -- what is remembered of texts -------------------------------------------------------------------
+
+
+def _heard(store: SQLiteStore, text: str) -> set[int]:
+    """Return the ids of the queries that a new reader knows to have *text*."""
+    with closing(store.reader()) as reader:
+        marks = reader._queries_with(text).marks  # type: ignore[attr-defined]
+        return {number for number, mark in enumerate(marks) if mark}
+
+
+def _true(store: SQLiteStore, text: str) -> set[int]:
+    with closing(store._read_only()) as connection:
+        sql = "SELECT id FROM query WHERE instr(text, ?) > 0"
+        return {number for (number,) in connection.execute(sql, (text,))}
+
+
+def _searched(number: int, query: str) -> Search:
+    now = START_MS + number * MINUTE
+    page = urlsafe_b64encode(now.to_bytes(6) + number.to_bytes(6)).decode()
+    return Search(now, "docs", page, query, visitor="aa" * 8)
+
+
+@pytest.mark.only_sqlite
+def test_what_was_found_for_a_text_is_completed_by_the_queries_that_are_new(
+    new_store: Callable[..., SQLiteStore], feed_of: Callable[..., Any]
+) -> None:
+    with closing(new_store()) as store:
+        feed = feed_of(store)
+        feed(*(_searched(number, f"tax {number}") for number in range(20)))
+        assert len(_heard(store, "tax 1")) == 11
+        feed(*(_searched(number, f"tax {number}") for number in range(20, 120)))
+        for text in ("tax 1", "tax", "9", "tax 11", "nothing", "0", "tax 1"):
+            assert _heard(store, text) == _true(store, text)
+        assert len(store._texts._heard) == _sqlite_texts.MOST_TEXTS
+
+
+@pytest.mark.only_sqlite
+def test_a_query_that_has_the_id_of_one_that_was_erased_is_not_taken_for_it(
+    new_store: Callable[..., SQLiteStore], feed_of: Callable[..., Any]
+) -> None:
+    with closing(new_store()) as store:
+        feed = feed_of(store)
+        feed(_searched(1, "first"), _searched(2, "secret"))
+        erased = _heard(store, "secret")
+        store.erase(Erasure(query="secret"), silent)
+        feed(_searched(3, "java"))
+        assert _true(store, "java") == erased != set()
+        assert _heard(store, "secret") == set()
+        assert _heard(store, "java") == erased
+
+
+@pytest.mark.only_sqlite
+def test_another_database_at_the_same_place_has_other_queries(
+    new_store: Callable[..., SQLiteStore], feed_of: Callable[..., Any]
+) -> None:
+    with closing(new_store()) as store:
+        feed = feed_of(store)
+        feed(_searched(1, "tax"))
+        assert _heard(store, "tax") == {1}
+        store.close()
+        store.path.unlink()
+        feed_of(store)(_searched(1, "java"))
+        assert _heard(store, "tax") == set()
+
+
+@pytest.mark.only_sqlite
+def test_short_lists_are_looked_up_among_what_is_asked_often(
+    filled: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_queries, "SHORT", 1)
+    monkeypatch.setattr(SQLiteReader, "_has_few", lambda *_: False)
+    # What is never clicked is not asked often here.
+    short = [sql for name, sql in _sqlite_queries.OF_OFTEN.items() if name != "unclicked"]
+    often = {_words(sql) for sql in (*short, _sqlite_queries.TRENDING_OFTEN)}
+    ran: set[str] = set()
+    with closing(filled.reader()) as reader:
+        reader._connection.set_trace_callback(ran.add)  # type: ignore[attr-defined]
+        all_answers(reader, ALL, limit=3, least=5)
+        reader._connection.set_trace_callback(None)  # type: ignore[attr-defined]
+    assert often <= {_words(sql) for sql in ran}

@@ -43,6 +43,10 @@ WORDS = (
     ),
 )
 ADD_WORD = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
+SET_VERSION = """
+-- One row: a line of what the store knows of itself.
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
 #: One row: the version of the schema, as text.
 FIND_VERSION = "SELECT value FROM meta WHERE key = 'schema'"
 #: One row: which clickmw may read it, though a later one made it.
@@ -69,7 +73,11 @@ def migrate(connection: Connection) -> None:
     with connection:
         connection.plain(LOCK.format(schema=connection.schema))
         if not is_current(connection):  # another process may have been faster
-            _make(connection)
+            if not version_of(connection):
+                _make(connection)
+            # Version 4 is an index of SQLite's alone: here it would cost each update of the totals more
+            # than it saves the report.
+            connection.executemany(SET_VERSION, _versions())
 
 
 def is_current(connection: Connection) -> bool:
@@ -133,9 +141,11 @@ def _make(connection: Connection) -> None:
         connection.plain(f"CREATE INDEX {table}_by_text ON {table} USING hash ({columns[0]})")
     connection.executemany(ADD_WORD, [(word,) for word in WORDS])
     connection.execute("ANALYZE term")
+
+
+def _versions() -> list[tuple[str, str]]:
     versions = {"schema": schema.SCHEMA_VERSION, "readable_by": schema.READABLE_BY}
-    sql = "INSERT INTO meta (key, value) VALUES (?, ?)"
-    connection.executemany(sql, [(key, str(version)) for key, version in versions.items()])
+    return [(key, str(version)) for key, version in versions.items()]
 
 
 def _scripts() -> list[str]:

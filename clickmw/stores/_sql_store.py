@@ -66,6 +66,11 @@ ADD_TO_LEDGER = """
 INSERT INTO ledger (name, events) VALUES (?, ?)
     ON CONFLICT (name) DO UPDATE SET events = ledger.events + excluded.events
 """
+NEXT_GENERATION = """
+-- One row: how often ids of texts were taken away or days were moved.
+INSERT INTO meta (key, value) VALUES ('generation', '1') ON CONFLICT (key)
+    DO UPDATE SET value = CAST(CAST(meta.value AS INTEGER) + 1 AS TEXT)
+"""
 LAST_EVENT = """
 -- The ledger's one line that is a time, not a sum.
 INSERT INTO ledger (name, events) VALUES ('last_event_ms', ?)
@@ -296,7 +301,8 @@ class SQLStore:
                     self._tell_others(connection)
 
     def _tell_others(self, connection: Any) -> None:
-        """In a transaction: make the other writers forget the ids that they know."""
+        """In a transaction: make all who know ids of texts forget them."""
+        connection.execute(NEXT_GENERATION)
 
     def _fault(self, reader: Any) -> str | None:
         """Return what is wrong although it can be read."""

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from clickmw.stores._sqlite_queries import (
     FACETS,
     MATCHING,
+    NOT_MATCHING,
+    TEXT_LAST,
     WHERE_BOTH,
     WHERE_SITE,
     now_and_before,
@@ -30,7 +32,6 @@ _COUNTED = """
 # A search has no module, a click has.
 _CLICK_COUNTED = f"{_COUNTED} AND kind IN (:result, :ad) AND (:module IS NULL OR module = :module) "
 _WITH_TEXT = f" AND query IN ({MATCHING}) "
-_OTHERS = "SELECT id FROM query WHERE instr(text, :text) = 0"
 _EMPTY = "count(*) FILTER (WHERE total_hits = 0)"
 _POSITIONS = "count(nullif(position, 0)), coalesce(sum(position), 0)"
 
@@ -67,8 +68,8 @@ def _searches_and_clicks(search_index: str, click_index: str, text: str) -> tupl
     )
 
 
-def _sums_of(text: str) -> Sums:
-    searches, clicks = _searches_and_clicks("search_by_query", "click_by_query", text)
+def _sums_of(text: str, *, by: str = "by_query") -> Sums:
+    searches, clicks = _searches_and_clicks(f"search_{by}", f"click_{by}", text)
     search_sums = f"""
        count(*), coalesce(sum(clicked), 0), count(total_hits), {_EMPTY},
        count(*) FILTER (WHERE total_hits > 0 AND clicked = 0),
@@ -129,10 +130,11 @@ SELECT iif(result.url = '', result.doc_id, result.url), result.title, clicks, NU
 #: query, or day by day where most of them do.
 OF_DAYS = _questions("search_facts", "click_facts", "")
 OF_TEXT = _questions("search_by_query", "click_by_query", _WITH_TEXT)
-OF_MOST = _questions("search_facts", "click_facts", f" AND query NOT IN ({_OTHERS}) ")
+OF_MOST = _questions("search_facts", "click_facts", TEXT_LAST)
 #: What adds up where a query has the text, where it has not, and where there is none (of clicks alone).
 WITH_TEXT = _sums_of(_WITH_TEXT)
-OTHERS = _sums_of(f" AND query IN ({_OTHERS}) ")
+WITH_TEXT_LAST = _sums_of(TEXT_LAST, by="facts")
+OTHERS = _sums_of(f" AND query IN ({NOT_MATCHING}) ")
 NOTHING = _sums_of(" AND query IS NULL ")._replace(searched={})
 # A sample of texts: what was asked first is mostly what is asked most, and what was asked last is as
 # most queries are, asked once.
@@ -153,12 +155,19 @@ LAST_QUERY = """
 -- One row: how many queries there are at most.
 SELECT coalesce(max(id), 0) FROM query
 """
-TALLY_BY_DAY = f"""
+
+
+def _marks(text: str) -> str:
+    return f"""
 -- One list for each day: 4 × the query of each search, + 2 where it was clicked, + 1 where it is
 -- known to have found nothing. Counted in Python, in half the time that SQLite takes to sort them.
 SELECT json_group_array(4 * query + 2 * clicked + iif(total_hits = 0, 1, 0))
-  FROM search INDEXED BY search_facts {WHERE_SITE} {_COUNTED} GROUP BY site, day
+  FROM search INDEXED BY search_facts {WHERE_SITE} {text} {_COUNTED} GROUP BY site, day
 """
+
+
+TALLY_BY_DAY = _marks("")
+TALLY_WITH_TEXT_LAST = _marks(TEXT_LAST)
 
 
 def _tally(queries: str) -> str:
@@ -208,7 +217,7 @@ WITH rated AS (
     FROM rating INDEXED BY rating_facts {WHERE_SITE} AND score IS NOT NULL
 )
 SELECT count(*), coalesce(sum(score), 0), coalesce(sum(score * score), 0)
-  FROM rated WHERE true {_WITH_TEXT} {_COUNTED}
+  FROM rated WHERE true {TEXT_LAST} {_COUNTED}
 """
 
 
@@ -238,7 +247,7 @@ SELECT query.text FROM ({candidates}) AS known JOIN query ON query.id = known.qu
 COMMON_QUERIES = _common(f"""
   SELECT query FROM total_query
    WHERE site IN (SELECT id FROM site WHERE :site IS NULL OR id = :site)
-     AND (:text IS NULL OR query IN ({MATCHING}))
+     AND (:text IS NULL OR +query IN ({MATCHING}))
    GROUP BY query HAVING sum(searches) + sum(clicks) >= :least""")
 COMMON_AMONG = _common("""
   SELECT query.id AS query FROM json_each(:among) AS given JOIN query ON query.text = given.value""")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from heapq import nsmallest
 from typing import Any
 
+from clickmw.queries import normal_query
 from clickmw.rollups import BILLION, bucket_of
 from clickmw.stores import _sqlite_facts as facts
 from clickmw.stores import _sqlite_queries as sql
@@ -23,6 +24,8 @@ from clickmw.stores._sqlite_reading import (
     mean_of,
     query_row,
 )
+from clickmw.stores._sqlite_texts import Heard
+from clickmw.stores._sqlite_totals import LEAST_OFTEN
 from clickmw.stores.base import (
     POSITION_BUCKETS,
     AdvertiserRow,
@@ -41,6 +44,8 @@ from clickmw.stores.base import (
 
 #: How many of the queries that were asked first, and last, say whether most have a text.
 SAMPLE = 2_000
+#: To look up a query takes as long as to read so many searches in a row.
+LOOK_UP = 4
 #: Of so many searches lists are made in less than 50 ms without looking elsewhere.
 FEW = 150_000
 
@@ -48,9 +53,12 @@ FEW = 150_000
 class SQLiteReader(DrilldownReader):
     """A read-only view of the store; answers are a snapshot of the moment each is asked."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
+    def __init__(
+        self, connection: sqlite3.Connection, hear: Callable[[str], Heard] | None = None
+    ) -> None:
+        super().__init__(connection, hear)
         self._tallied: tuple[object, Mapping[int, Sequence[int]]] | None = None
+        self._summed: dict[tuple[Any, ...], tuple[_Sums, _Sums]] = {}
 
     def sites(self) -> list[str]:
         """Return the handles of all sites that have events, in order of the alphabet."""
@@ -76,9 +84,9 @@ class SQLiteReader(DrilldownReader):
         if asked.text is None:
             sums = [int(value) for value in self._rows(sql.TOTALS, bound)[0]]
             return _totals(sums[:6], sums[6:10], sums[10], excluded, sums[11:])
-        searched, clicked = self._sums(asked, "")
+        searched, clicked = self._all_sums(asked)
         rated = self._rows(facts.RATED, bound)[0]
-        return _totals(searched[0], clicked[0], None, excluded, rated)
+        return _totals(searched, clicked, None, excluded, rated)
 
     def daily(self, asked: Filter) -> list[DayRow]:
         """Return every day asked for, in order."""
@@ -182,7 +190,9 @@ class SQLiteReader(DrilldownReader):
     ) -> list[TrendRow]:
         """Return the queries whose searches have grown most."""
         if not self._needs_facts(asked, before):
-            return self._trends(sql.TRENDING_QUERIES, asked, before, limit, least)
+            short = self._is_short({**self._bind(asked), "least": least})
+            question = sql.TRENDING_OFTEN if short else sql.TRENDING_QUERIES
+            return self._trends(question, asked, before, limit, least)
         earlier = replace(asked, first_day=before.first_day, last_day=before.last_day)
         was = self._tally(earlier)
         grown = [
@@ -302,11 +312,35 @@ class SQLiteReader(DrilldownReader):
     def _kept(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
         """Return a list of queries as the rollups have it."""
         bound = self._bind(asked, limit, **more)
-        question = sql.QUERIES[name]
-        if name in sql.OF_FEW_DAYS and self._has_few(asked):
-            question = sql.OF_FEW_DAYS[name]
-        found = [query_row(row) for row in self._rows(question, bound)]
+        found = [
+            query_row(row) for row in self._rows(self._kept_question(name, asked, bound), bound)
+        ]
         return [replace(row, impressions=None) for row in found] if is_by_more(asked) else found
+
+    def _kept_question(self, name: str, asked: Filter, bound: dict[str, Any]) -> str:
+        """Return the shortest way to a list; *bound* learns what it needs besides."""
+        if name in sql.BARS:
+            if self._has_few(asked):
+                return sql.OF_FEW_DAYS[name]
+            bound["least"] = self._rows(sql.BARS[name], bound)[0][0]
+        elif name == "few":
+            bound["every_found"], bound["every_clicked"] = self._every_search(asked, bound)
+        is_short = name in sql.OF_OFTEN and self._is_short(bound)
+        return sql.OF_OFTEN[name] if is_short else sql.QUERIES[name]
+
+    def _every_search(self, asked: Filter, bound: Mapping[str, object]) -> Sequence[int]:
+        """Return how many searches with the text found something, and how many were clicked."""
+        if asked.text is None:
+            return self._rows(sql.EVERY_SEARCH, bound)[0]  # type: ignore[no-any-return]
+        by_day = self._way(asked) == "days"
+        return self._rows(sql.EVERY_WITH_TEXT_LAST if by_day else sql.EVERY_OF_TEXT, bound)[0]  # type: ignore[no-any-return]
+
+    def _is_short(self, bound: Mapping[str, Any]) -> bool:
+        """Tell whether few queries are asked or clicked *least* times, and the index knows them all."""
+        if bound["matching"] is not None or bound["least"] < LEAST_OFTEN:
+            return False
+        known = {**bound, "most": self._queries() // sql.SHORT}
+        return bool(self._rows(sql.IS_SHORT, known)[0][0])
 
     def _ranked(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
         """Return a list of queries as the facts have it."""
@@ -327,7 +361,7 @@ class SQLiteReader(DrilldownReader):
     def _has_many(self, asked: Filter) -> bool:
         """Tell whether to look up every query takes less time than to count every search."""
         if asked.text is not None:
-            return True
+            return self._way(asked) == "queries"
         return self._searches(asked) > 2 * self._queries()
 
     def _needs_facts(self, asked: Filter, before: Filter | None = None) -> bool:
@@ -367,7 +401,8 @@ class SQLiteReader(DrilldownReader):
 
     def _tally_by_day(self, asked: Filter) -> dict[int, Sequence[int]]:
         marked: Counter[int] = Counter()
-        for (marks,) in self._rows(facts.TALLY_BY_DAY, self._bind(asked)):
+        question = facts.TALLY_BY_DAY if asked.text is None else facts.TALLY_WITH_TEXT_LAST
+        for (marks,) in self._rows(question, self._bind(asked)):
             marked.update(json.loads(marks))
         tally: dict[int, list[int]] = {}
         for mark, count in marked.items():
@@ -421,14 +456,40 @@ class SQLiteReader(DrilldownReader):
         )
         return self._rows(question, bound)
 
+    def _all_sums(self, asked: Filter) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the sums of searches and of clicks with a text: of all days, where these are read anyway."""
+        if self._way(asked) != "days":
+            searched, clicked = self._sums(asked, "")
+            return searched[0], clicked[0]
+        by_day = self._sums(asked, "day")
+        searched_sums, clicked_sums = (
+            [sum(column) for column in zip(nothing, *sums.values(), strict=True)]
+            for nothing, sums in zip((_NO_SEARCHES, _NO_CLICKS), by_day, strict=True)
+        )
+        return searched_sums, clicked_sums
+
     def _sums(self, asked: Filter, name: str) -> tuple[_Sums, _Sums]:
-        """Return the sums of searches and of clicks with a text, by one column's values."""
+        """Return the sums of searches and of clicks with a text, by one column's values.
+
+        Several parts of a page ask for the same; an answer is kept while nothing is written.
+        """
+        moment = asked, name, self._version()
+        if moment not in self._summed:
+            self._summed = {
+                known: sums for known, sums in self._summed.items() if known[-1] == moment[-1]
+            }
+            self._summed[moment] = self._read_sums(asked, name)
+        return self._summed[moment]
+
+    def _read_sums(self, asked: Filter, name: str) -> tuple[_Sums, _Sums]:
         bound = self._bind(asked)
-        if self._is_in_most(asked):
+        way = self._way(asked)
+        if way == "others":
             return self._sums_of_most(bound, name)
-        clicked = self._rows(facts.WITH_TEXT.clicked[name], bound)
+        of = facts.WITH_TEXT_LAST if way == "days" else facts.WITH_TEXT
+        clicked = self._rows(of.clicked[name], bound)
         return (
-            {key: sums for key, *sums in self._searched(facts.WITH_TEXT, bound, name)},
+            {key: sums for key, *sums in self._searched(of, bound, name)},
             {key: sums for key, *sums in clicked},
         )
 
@@ -453,8 +514,10 @@ class SQLiteReader(DrilldownReader):
         """Return the clicks with a text by module and bucket of positions."""
         bound = self._bind(asked)
         found: Counter[tuple[int, int]] = Counter()
-        if not self._is_in_most(asked):
-            _count_places(found, self._rows(facts.WITH_TEXT.placed, bound))
+        way = self._way(asked)
+        if way != "others":
+            of = facts.WITH_TEXT_LAST if way == "days" else facts.WITH_TEXT
+            _count_places(found, self._rows(of.placed, bound))
             return found
         for rest in (facts.OTHERS, facts.NOTHING):
             _count_places(found, self._rows(rest.placed, bound))
@@ -464,7 +527,21 @@ class SQLiteReader(DrilldownReader):
     def _questions(self, asked: Filter) -> facts.Questions:
         if asked.text is None:
             return facts.OF_DAYS
-        return facts.OF_MOST if self._is_in_most(asked) else facts.OF_TEXT
+        return facts.OF_TEXT if self._way(asked) == "queries" else facts.OF_MOST
+
+    def _way(self, asked: Filter) -> str:
+        """Return what to read of a text: the "queries" that have it, the "others", or all searches of the "days".
+
+        What takes least time: each query is looked up, each search of the days is read.
+        """
+        if self._hear is None or asked.named is not None:
+            return "others" if self._is_in_most(asked) else "queries"
+        heard = self._queries_with(normal_query(asked.text or ""))
+        count, others = heard.queries, self._queries() - heard.queries
+        costs = {"queries": LOOK_UP * count, "days": self._searches(asked)}
+        if self._is_whole(asked):
+            costs["others"] = LOOK_UP * others
+        return min(costs, key=lambda way: costs[way])
 
     def _is_in_most(self, asked: Filter) -> bool:
         """Tell whether to read what has not the text seems to take less time than what has it.
@@ -486,13 +563,15 @@ class SQLiteReader(DrilldownReader):
         if asked.text is None:
             return True
         bound = self._bind(asked)
-        return self._is_in_most(asked) and not any(
+        return self._way(asked) == "others" and not any(
             self._rows(rest.clicks, bound) for rest in (facts.OTHERS, facts.NOTHING)
         )
 
     def _is_kept_by_day(self, asked: Filter) -> bool:
         """Tell whether the sums by query are the shortest way to the days of a text."""
-        return not (is_by_more(asked) or self._is_in_most(asked)) and self._is_whole(asked)
+        if is_by_more(asked) or self._way(asked) != "queries":
+            return False
+        return self._is_whole(asked)
 
     def _is_whole(self, asked: Filter) -> bool:
         """Tell whether the raw rows are all there that the rollups were made of."""

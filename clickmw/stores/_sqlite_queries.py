@@ -5,7 +5,11 @@ What rollups do not know is asked in :mod:`clickmw.stores._sqlite_facts`.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import NamedTuple
+
+from clickmw.stores._sqlite_totals import OFTEN
 
 # Filters are bound by name; one that is not asked for is null and always true.
 # "site = :site OR :site IS NULL" would keep SQLite from its indexes: the sites are listed instead.
@@ -118,8 +122,12 @@ SELECT module, bucket, sum(clicks) FROM cube_position
 #: because only some of them are meant.
 MATCHING = "SELECT id FROM query WHERE instr(text, :text) > 0"
 MATCHING_GIVEN = "SELECT value AS id FROM json_each(:matching)"
+#: The same where a function of the connection knows them (see :mod:`clickmw.stores._sqlite_texts`).
+MATCHING_HEARD = "SELECT id FROM query WHERE has_text(id)"
+#: The queries without it.
+NOT_MATCHING = "SELECT id FROM query WHERE instr(text, :text) = 0"
 #: Where a part of the query is asked for. Of what has no query nothing is left then.
-_WITH_TEXT = f" AND (:text IS NULL OR query IN ({MATCHING})) "
+_WITH_TEXT = f" AND (:text IS NULL OR +query IN ({MATCHING})) "
 DAYS_OF_TEXT = (
     """
 -- One row per day that has anything of the queries with a text.
@@ -129,8 +137,19 @@ SELECT day, sum(searches), sum(searches_clicked), sum(searches_empty), sum(click
     + WHERE_SITE
     + f" AND query IN ({MATCHING}) GROUP BY day"
 )
+#: The same where other columns lead to the rows: the plus keeps SQLite from looking up each query.
+TEXT_LAST = f" AND +query IN ({MATCHING}) "
+_LAST = re.compile(rf"(?:\+|\b(?=known\.))((?:\w+\.)?query) IN \({re.escape(MATCHING)}\)")
 _PLACES = "(SELECT id FROM site WHERE :site IS NULL OR id = :site)"
 _DAYS = "day BETWEEN :first_day AND :last_day"
+
+
+@lru_cache(maxsize=512)
+def as_heard(question: str) -> str:
+    """Return *question* for a connection whose function ``has_text`` knows the queries with the text."""
+    question = _LAST.sub(r"has_text(coalesce(\1, 0))", question)
+    question = question.replace(NOT_MATCHING, "SELECT id FROM query WHERE NOT has_text(id)")
+    return question.replace(MATCHING, MATCHING_HEARD)
 
 
 def ranking(
@@ -168,7 +187,8 @@ SELECT key, now, before FROM ({grown}) WHERE now >= :least AND now > before {_BY
 # -- lists by site and days ------------------------------------------------------------------------
 
 # No query or result has more in the days asked for than in all days (the totals, called known), so that
-# only the days of those are read that have enough there. Both tables are read in the order of their
+# only the days of those are read that have enough there. Those of a short list are looked up in an index
+# of what is asked or clicked often; where they are many, both tables are read in the order of their
 # keys: to sort what all days say would take ten times as long.
 
 
@@ -179,14 +199,16 @@ class Kept(NamedTuple):
     total: str
     days: str
     text: str = ""
+    found: str = "AS known"
 
 
 OF_QUERIES = Kept(
     "query",
     "total_query",
     "day_query AS kept INDEXED BY days_of_query ON kept.query = known.query",
-    _WITH_TEXT.replace("query IN", "known.query IN"),
+    _WITH_TEXT.replace("+query IN", "known.query IN"),
 )
+OF_EMPTY = OF_QUERIES._replace(found="AS known INDEXED BY total_query_empty")
 OF_RESULTS = Kept(
     "result",
     "total_result",
@@ -198,7 +220,7 @@ def _by_site(of: Kept, sums: str, which: str, days: str = _DAYS) -> str:
     """Return SQL for *sums* of some days, by site and key, of those that *which* chooses."""
     return f"""
 SELECT known.{of.key} AS {of.key}, {sums}
-  FROM site CROSS JOIN {of.total} AS known ON known.site = site.id
+  FROM site CROSS JOIN {of.total} {of.found} ON known.site = site.id
  CROSS JOIN {of.days} AND kept.site = known.site AND kept.{days}
  WHERE (:site IS NULL OR site.id = :site) AND {which} {of.text}
  GROUP BY site.id, known.{of.key}
@@ -207,8 +229,11 @@ SELECT known.{of.key} AS {of.key}, {sums}
 
 def _summed(of: Kept, columns: str, which: str) -> str:
     """Return SQL for the sums of *columns*, by site and key, of those that *which* chooses."""
-    sums = ", ".join(f"sum(kept.{name}) AS {name}" for name in columns.split())
-    return f" FROM ({_by_site(of, sums, which)}) "
+    return f" FROM ({_by_site(of, _sums_of(columns), which)}) "
+
+
+def _sums_of(columns: str) -> str:
+    return ", ".join(f"sum(kept.{name}) AS {name}" for name in columns.split())
 
 
 def _enough(of: Kept, count: str, least: str = ":least") -> str:
@@ -219,34 +244,73 @@ def _enough(of: Kept, count: str, least: str = ":least") -> str:
 """
 
 
-def _largest(
-    of: Kept,
+_USES = "known.searches + known.clicks"
+_EACH_PLACE = "(SELECT id AS site FROM site WHERE :site IS NULL OR id = :site)"
+#: What is asked or clicked often at the sites asked for, found by how often that was. No list is as long
+#: as its condition allows: it is read where that is short.
+_OFTEN = f"""
+{_EACH_PLACE} AS place CROSS JOIN total_query AS known INDEXED BY total_query_often
+    ON known.site = place.site AND {OFTEN}"""
+
+
+def _share(least: str) -> str:
+    """Return SQL for what one of the sites asked for must have of *least*."""
+    return f"(SELECT ({least} + count(*) - 1) / count(*) FROM {_EACH_PLACE} AS place)"
+
+
+def _often(
+    sums: str,
     count: str,
-    *,
-    columns: str,
-    likely: str = "",
+    least: str,
     also: str = "",
-    second: str = "0",
-    having: str = "{first} > 0",
+    days: str = _DAYS,
+    text: str = OF_QUERIES.text,
 ) -> str:
+    """Return SQL for *sums* of some days, by query, of those asked often whose *count* is *least*."""
+    return f"""
+SELECT known.query AS query, {sums} FROM (
+  SELECT DISTINCT known.query AS query FROM {_OFTEN} AND {_USES} >= {_share(least)}
+   WHERE {count} >= {_share(least)} {text} {also}) AS known
+ CROSS JOIN day_query AS kept INDEXED BY days_of_query
+    ON kept.query = known.query AND kept.site IN {_PLACES} AND kept.{days}
+ GROUP BY known.query
+"""
+
+
+#: Lists whose candidates are told by a number in the totals → that number.
+COUNTED = {
+    "top": "known.searches",
+    "unclicked": "known.searches",
+    "few": "known.searches",
+    "low": _USES,
+    "deep": "known.clicks",
+    "trending": "known.searches",
+}
+#: One of so many queries is a candidate where a list is short enough to be looked up.
+SHORT = 50
+IS_SHORT = f"""
+-- One row: whether few queries are asked so often that they may be in a list.
+SELECT count(*) <= :most FROM (SELECT 1 FROM {_OFTEN} AND {_USES} >= {_share(":least")} LIMIT :most + 1)
+"""
+
+
+def _largest(of: Kept, count: str, *, columns: str) -> str:
     """Return SQL that ranks by the sum of *count*, largest first.
 
-    Of those with most of it over all days (or of *likely*, where most are not in the list) the last one
-    that the list has room for says how much it takes. *also*: what else it takes.
+    Of those with most of it over all days the last one that the list has room for says how much it takes.
     """
 
     def ranked(which: str) -> str:
-        source = _summed(of, columns, which)
-        return ranking(source, f"sum({count})", second, having=having, key=of.key)
+        return ranking(_summed(of, columns, which), f"sum({count})", key=of.key)
 
     return f"""
 WITH likely AS MATERIALIZED (
   SELECT {of.key} FROM {of.total} AS known WHERE site IN {_PLACES} {of.text}
-   ORDER BY {likely or count} DESC LIMIT {10 if likely else 2} * :limit
+   ORDER BY {count} DESC LIMIT 2 * :limit
 ), bar AS MATERIALIZED (
   SELECT coalesce((SELECT first FROM ({ranked(f"known.{of.key} IN (SELECT {of.key} FROM likely)")})
                     LIMIT 1 OFFSET :limit - 1), 0) AS least
-) {ranked(_enough(of, f"known.{count}", "(SELECT least FROM bar)") + also)}
+) {ranked(_enough(of, f"known.{count}", "(SELECT least FROM bar)"))}
 """
 
 
@@ -264,33 +328,38 @@ SELECT query.text, sum(searches), sum(searches_clicked), sum(searches_known), su
 """
 
 
-def _ranked(
-    columns: str, which: str, first: str, second: str = "0", having: str = "{first} > 0"
-) -> str:
-    return ranking(_summed(OF_QUERIES, columns, which), first, second, having=having)
-
-
 # How many searches with a click are missing: the share of all queries, times a query's own searches
 # that found something, less those that were clicked. Ranked by that times all searches that found
 # something, which is a whole number. Without a text, all queries are all searches of people.
-_FEW = f"""
+def _few(own: str) -> str:
+    return f"""
 WITH own AS MATERIALIZED (
-  SELECT query, sum(searches) - sum(searches_empty) AS found, sum(searches_clicked) AS clicked
-  {_summed(OF_QUERIES, "searches searches_empty searches_clicked", _enough(OF_QUERIES, "known.searches"))}
+  SELECT query, sum(searches) - sum(searches_empty) AS found, sum(searches_clicked) AS clicked {own}
    GROUP BY query
-), every AS MATERIALIZED (
-  SELECT sum(searches) - sum(searches_empty) AS found, sum(searches_clicked) AS clicked FROM (
-    SELECT searches, searches_empty, searches_clicked FROM cube
-     WHERE :text IS NULL AND site IN {_PLACES} AND {_DAYS} AND module = 0 AND robot = 0
-    UNION ALL
-    SELECT searches, searches_empty, searches_clicked FROM day_query INDEXED BY days_of_query
-     WHERE :text IS NOT NULL AND query IN ({MATCHING})
-       AND site IN {_PLACES} AND {_DAYS})
 )
-SELECT query, own.found * every.clicked - own.clicked * every.found AS first, own.found AS second
-  FROM own CROSS JOIN every
- WHERE own.found >= :least AND own.found * every.clicked > own.clicked * every.found
+SELECT query, own.found * :every_clicked - own.clicked * :every_found AS first, own.found AS second
+  FROM own
+ WHERE own.found >= :least AND own.found * :every_clicked > own.clicked * :every_found
  ORDER BY first DESC, second DESC, query LIMIT :limit
+"""
+
+
+#: What all queries have, for the list of those that are clicked less than others.
+EVERY_SEARCH = f"""
+-- One row: the searches that found something, and those that were clicked.
+SELECT coalesce(sum(searches) - sum(searches_empty), 0), coalesce(sum(searches_clicked), 0) FROM cube
+ WHERE site IN {_PLACES} AND {_DAYS} AND module = 0 AND robot = 0
+"""
+EVERY_OF_TEXT = f"""
+-- One row: the same of the queries with a text.
+SELECT coalesce(sum(searches) - sum(searches_empty), 0), coalesce(sum(searches_clicked), 0)
+  FROM day_query INDEXED BY days_of_query
+ WHERE query IN ({MATCHING}) AND site IN {_PLACES} AND {_DAYS}
+"""
+EVERY_WITH_TEXT_LAST = f"""
+-- One row: the same where most queries have it.
+SELECT coalesce(sum(searches) - sum(searches_empty), 0), coalesce(sum(searches_clicked), 0)
+  FROM day_query {WHERE_SITE} {TEXT_LAST}
 """
 _NOT_CLICKED = f"""
    AND NOT EXISTS (SELECT 1 FROM day_query AS said INDEXED BY days_of_query
@@ -301,52 +370,128 @@ _TOP = "searched or clicked, most searched first."
 _ASKED_FOR = "{first} > 0 OR {second} > 0"
 _UNCLICKED = "that found something and has no click, most searched first."
 _FOUND_UNCLICKED = "sum(clicks) = 0 AND sum(searches) > sum(searches_empty)"
-QUERIES = {
-    "top": _queries(
-        _TOP,
-        _largest(
-            OF_QUERIES,
-            "searches",
-            columns="searches clicks",
-            second="sum(clicks)",
-            having=_ASKED_FOR,
-        ),
-    ),
-    "unclicked": _queries(
+
+
+class List(NamedTuple):
+    """A list of queries: what it is about, what it adds up of each day, and how it ranks that."""
+
+    about: str
+    columns: str
+    first: str
+    second: str = "0"
+    having: str = "{first} > 0"
+    least: str = ":least"
+    also: str = ""
+
+
+LISTS = {
+    "top": List(_TOP, "searches clicks", "sum(searches)", "sum(clicks)", _ASKED_FOR),
+    "unclicked": List(
         _UNCLICKED,
-        _largest(
-            OF_QUERIES,
-            "searches",
-            columns="searches searches_empty clicks",
-            likely="1.0 * (searches - searches_empty) / (1 + clicks * clicks)",
-            also=_NOT_CLICKED,
-            having=_FOUND_UNCLICKED,
-        ),
+        "searches searches_empty clicks",
+        "sum(searches)",
+        having=_FOUND_UNCLICKED,
+        also=_NOT_CLICKED,
+    ),
+    "low": List(
+        "with few clicks for 100 searches, fewest first.",
+        "searches clicks",
+        "-1.0 * sum(clicks) / sum(searches)",
+        "sum(searches)",
+        "sum(searches) + sum(clicks) >= :least AND 100 * sum(clicks) < :below * sum(searches)",
+    ),
+    "deep": List(
+        "whose clicks have a deep mean position, deepest first.",
+        "clicks_positioned position_sum",
+        "1.0 * sum(position_sum) / sum(clicks_positioned)",
+        "sum(clicks_positioned)",
+        "{second} >= :least AND sum(position_sum) >= :deeper * {second}",
+    ),
+}
+_MISSED = "with fewer clicks than others, by how many are missing."
+_OF_MISSED = "searches searches_empty searches_clicked"
+
+
+def _ranked(of: List, source: str) -> str:
+    return ranking(source, of.first, of.second, having=of.having)
+
+
+#: List → SQL. How much it takes (``:least``) says a threshold, or what is probably in the list.
+QUERIES = {
+    name: _queries(
+        of.about,
+        _ranked(of, _summed(OF_QUERIES, of.columns, _enough(OF_QUERIES, COUNTED[name]) + of.also)),
+    )
+    for name, of in LISTS.items()
+} | {
+    "few": _queries(
+        _MISSED, _few(_summed(OF_QUERIES, _OF_MISSED, _enough(OF_QUERIES, COUNTED["few"])))
     ),
     "empty": _queries(
         "that found nothing, most often first.",
-        _ranked("searches_empty", "known.searches_empty > 0", "sum(searches_empty)"),
-    ),
-    "few": _queries("with fewer clicks than others, by how many are missing.", _FEW),
-    "low": _queries(
-        "with few clicks for 100 searches, fewest first.",
-        _ranked(
-            "searches clicks",
-            _enough(OF_QUERIES, "known.searches + known.clicks"),
-            "-1.0 * sum(clicks) / sum(searches)",
-            "sum(searches)",
-            having="sum(searches) + sum(clicks) >= :least AND 100 * sum(clicks) < :below * sum(searches)",
+        ranking(
+            _summed(OF_EMPTY, "searches_empty", "known.searches_empty > 0"),
+            "sum(searches_empty)",
         ),
     ),
-    "deep": _queries(
-        "whose clicks have a deep mean position, deepest first.",
-        _ranked(
-            "clicks_positioned position_sum",
-            _enough(OF_QUERIES, "known.clicks"),
-            "1.0 * sum(position_sum) / sum(clicks_positioned)",
-            "sum(clicks_positioned)",
-            having="{second} >= :least AND sum(position_sum) >= :deeper * {second}",
-        ),
+}
+#: The same where few queries are asked so often.
+OF_OFTEN = {
+    name: _queries(
+        of.about,
+        _ranked(of, f" FROM ({_often(_sums_of(of.columns), COUNTED[name], ':least', of.also)}) "),
+    )
+    for name, of in LISTS.items()
+} | {
+    "few": _queries(
+        _MISSED, _few(f" FROM ({_often(_sums_of(_OF_MISSED), COUNTED['few'], ':least')}) ")
+    ),
+}
+
+
+def _sums_of_likely(columns: str) -> str:
+    return f"""
+ FROM (SELECT known.query AS query, {_sums_of(columns)} FROM (SELECT DISTINCT query FROM likely) AS known
+        CROSS JOIN day_query AS kept INDEXED BY days_of_query
+           ON kept.query = known.query AND kept.site IN {_PLACES} AND kept.{_DAYS}
+        GROUP BY known.query)
+"""
+
+
+def _bar(name: str, likely: str, place: str = _EACH_PLACE) -> str:
+    """Return SQL for how many searches the last of a full list has at least: of the *likely* ones."""
+    of = LISTS[name]
+    return f"""
+-- One row: what the last one of a full list has at least; 0 where nobody knows.
+WITH place AS MATERIALIZED {place}, likely AS MATERIALIZED ({likely}), ranked AS ({_ranked(of, _sums_of_likely(of.columns))})
+SELECT coalesce((SELECT first FROM ranked LIMIT 1 OFFSET :limit - 1), 0)
+"""
+
+
+#: List without a threshold → SQL for its bar.
+BARS = {
+    # At each site twice as many as the list has room for.
+    "top": _bar(
+        "top",
+        f"""
+  SELECT known.query FROM place CROSS JOIN total_query AS known INDEXED BY total_query_often
+      ON known.site = place.site AND {OFTEN} AND {_USES} >= coalesce(place.uses, 0)
+   WHERE true {OF_QUERIES.text} ORDER BY {_USES} DESC LIMIT 2 * :limit""",
+        f"""(
+  SELECT site, (SELECT {_USES} FROM total_query AS known INDEXED BY total_query_often
+                 WHERE known.site = place.site AND {OFTEN} {OF_QUERIES.text}
+                 ORDER BY {_USES} DESC LIMIT 1 OFFSET 2 * :limit - 1) AS uses
+    FROM {_EACH_PLACE} AS place)""",
+    ),
+    # Most of those asked most are clicked.
+    "unclicked": _bar(
+        "unclicked",
+        f"""
+  SELECT known.query FROM place CROSS JOIN total_query AS known INDEXED BY total_query_often
+      ON known.site = place.site AND {OFTEN}
+   WHERE true {OF_QUERIES.text}
+   ORDER BY 1.0 * (known.searches - known.searches_empty) / (1 + known.clicks * known.clicks) DESC
+   LIMIT 10 * :limit""",
     ),
 }
 
@@ -428,10 +573,14 @@ SELECT iif(result.url = '', result.doc_id, result.url), result.title, now, befor
 _BOTH = "day BETWEEN min(:first_day, :before_first) AND max(:last_day, :before_last)"
 
 
-def _growth(of: Kept, count: str) -> str:
+def _growth(of: Kept, count: str, *, often: bool = False) -> str:
     """Return SQL that ranks by their growth those with enough of *count*."""
-    summed = _by_site(
-        of, now_and_before(f"sum(kept.{count})"), _enough(of, f"known.{count}"), _BOTH
+    sums = now_and_before(f"sum(kept.{count})")
+    known = f"known.{count}"
+    summed = (
+        _often(sums, known, ":least", days=_BOTH)
+        if often
+        else _by_site(of, sums, _enough(of, known), _BOTH)
     )
     grown = (
         f"SELECT {of.key} AS key, sum(now) AS now, sum(before) AS before FROM ({summed}) GROUP BY 1"
@@ -440,6 +589,7 @@ def _growth(of: Kept, count: str) -> str:
 
 
 TRENDING_QUERIES = trends_of_queries(_growth(OF_QUERIES, "searches"))
+TRENDING_OFTEN = trends_of_queries(_growth(OF_QUERIES, "searches", often=True))
 TRENDING_RESULTS = trends_of_results(_growth(OF_RESULTS, "clicks"))
 TOP_RESULTS = f"""
 -- One row per clicked result, most clicked first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,7 +12,8 @@ from clickmw.errors import StoreError
 from clickmw.queries import normal_query
 from clickmw.rollups import BILLION
 from clickmw.stores import _sqlite_damage as damage
-from clickmw.stores._sqlite_queries import FACETS, MATCHING, MATCHING_GIVEN
+from clickmw.stores._sqlite_queries import FACETS, MATCHING, MATCHING_GIVEN, as_heard
+from clickmw.stores._sqlite_texts import Heard
 from clickmw.stores.base import Filter, QueryRow
 
 _EPOCH = date(1970, 1, 1)
@@ -25,11 +26,18 @@ SELECT query.id FROM json_each(:among) AS given JOIN query ON query.text = given
 
 
 class SQLiteReading:
-    """A read-only connection; answers are a snapshot of the moment each is asked."""
+    """A read-only connection; answers are a snapshot of the moment each is asked.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    *hear* finds the queries with a text where the connection can be given a function that knows them.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, hear: Callable[[str], Heard] | None = None
+    ) -> None:
         self._connection = connection
+        self._hear = hear
         self._given: tuple[object, str | None] | None = None
+        self._heard: tuple[object, Heard] | None = None
 
     def _bind(self, asked: Filter, limit: int = 0, **more: int) -> dict[str, object]:
         text = None if asked.text is None else normal_query(asked.text)
@@ -62,11 +70,36 @@ class SQLiteReading:
                 "limit": MOST_GIVEN + 1,
                 "among": json.dumps(sorted(named or ())),
             }
-            question = f"{MATCHING} LIMIT :limit" if named is None else IDS
-            found = [number for (number,) in self._rows(question, bound)]
+            if named is None and self._hear is not None:
+                found = self._few_heard(text)
+            else:
+                question = f"{MATCHING} LIMIT :limit" if named is None else IDS
+                found = [number for (number,) in self._rows(question, bound)]
             few = named is not None or len(found) <= MOST_GIVEN
             self._given = moment, json.dumps(found) if few else None
         return self._given[1]
+
+    def _few_heard(self, text: str) -> list[int]:
+        """Return the ids of the queries with *text*; of more than can be given, any."""
+        marks, count, last = self._queries_with(text)
+        if count > MOST_GIVEN:
+            return [0] * count
+        found, place = [], marks.find(1)
+        while 0 <= place <= last:
+            found.append(place)
+            place = marks.find(1, place + 1)
+        return found
+
+    def _queries_with(self, text: str) -> Heard:
+        """Return the queries with *text*, which ``has_text`` knows from now on."""
+        moment = text, self._version()
+        if self._heard is None or self._heard[0] != moment:
+            assert self._hear is not None
+            heard = self._hear(text)
+            knows = heard.marks.__getitem__
+            self._connection.create_function("has_text", 1, knows, deterministic=True)
+            self._heard = moment, heard
+        return self._heard[1]
 
     def _version(self) -> int:
         """Return a number that is another one when somebody has written."""
@@ -89,6 +122,8 @@ class SQLiteReading:
     ) -> list[Any]:
         if isinstance(values, Mapping) and values.get("matching") is not None:
             question = question.replace(MATCHING, MATCHING_GIVEN)
+        elif self._heard and isinstance(values, Mapping) and values.get("text") is not None:
+            question = as_heard(question)
         try:
             return self._connection.execute(question, values).fetchall()
         except sqlite3.Error as error:

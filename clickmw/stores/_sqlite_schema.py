@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlite_utils.db import Database
 
 #: ``PRAGMA user_version`` of a database that has every migration.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: The oldest schema whose clickmw can still read what this one writes.
 READABLE_BY = 3
 
@@ -509,6 +509,10 @@ def _apply(connection: sqlite3.Connection) -> None:
         run_script(database.conn, FACTS_V3 + totals.TABLES_V3)
         totals.sum_again(database.conn)
         settle_all(database.conn)
+
+    @migrations()
+    def often(database: Database) -> None:
+        run_script(database.conn, totals.INDEXES_V4)
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)

@@ -35,6 +35,18 @@ CREATE INDEX days_of_query ON day_query (
 CREATE INDEX days_of_result ON day_result (result, site, day, clicks) WHERE clicks > 0;
 """
 
+#: What the index of them has: a query that was asked or clicked so often.
+LEAST_OFTEN = 4
+OFTEN = f"known.searches + known.clicks >= {LEAST_OFTEN}"
+INDEXES_V4 = f"""
+-- Lists begin with what is asked most, or found nothing. Most queries are asked once or twice and find
+-- something: they are in neither index, so that both cost the drain little.
+CREATE INDEX total_query_often ON total_query (
+  site, searches + clicks, query, searches, clicks, searches_empty
+) WHERE searches + clicks >= {LEAST_OFTEN};
+CREATE INDEX total_query_empty ON total_query (site, query) WHERE searches_empty > 0;
+"""
+
 _ADD_QUERIES = """
 -- One row per query.
 INSERT INTO total_query (site, query, searches, searches_empty, clicks) VALUES (?, ?, ?, ?, ?)

@@ -62,11 +62,6 @@ FIND_GENERATION = """
 SELECT pg_relation_filenode('term') || ' ' ||
     coalesce((SELECT value FROM meta WHERE key = 'generation'), '')
 """
-NEXT_GENERATION = """
--- One row.
-INSERT INTO meta (key, value) VALUES ('generation', '1') ON CONFLICT (key)
-    DO UPDATE SET value = CAST(CAST(meta.value AS INTEGER) + 1 AS TEXT)
-"""
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
 
@@ -278,9 +273,6 @@ class PostgreSQLStore(SQLStore):
                 f"{masked(self.url)} has not confirmed a commit: is a synchronous standby away? "
                 "Events wait in the journal."
             )
-
-    def _tell_others(self, connection: Connection) -> None:
-        connection.execute(NEXT_GENERATION)
 
     def _after_erasing(self) -> None:
         """Write every table anew: deleted rows stay in the old files until then."""

@@ -20,6 +20,7 @@ from clickmw.stores import _sqlite_reserve as reserve
 from clickmw.stores._sql_store import SQLStore
 from clickmw.stores._sqlite_backup import back_up
 from clickmw.stores._sqlite_check import check
+from clickmw.stores._sqlite_panels import SQLiteReader
 from clickmw.stores._sqlite_schema import (
     SCHEMA_VERSION,
     is_current,
@@ -27,7 +28,8 @@ from clickmw.stores._sqlite_schema import (
     migrate,
     too_new,
 )
-from clickmw.stores.base import StoreOptions, Tell, silent
+from clickmw.stores._sqlite_texts import Texts
+from clickmw.stores.base import Reader, StoreOptions, Tell, silent
 
 T = TypeVar("T")
 BUSY_MS = 10_000
@@ -67,6 +69,12 @@ class SQLiteStore(SQLStore):
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
         self._data_version = -1
+        self._texts = Texts()
+
+    def reader(self) -> Reader:
+        """Open a read-only view; the caller closes it."""
+        connection, file = self._read_only(), _identity(self.path)
+        return SQLiteReader(connection, lambda text: self._texts.find(connection, file, text))
 
     def back_up(self, path: Path, tell: Tell) -> dict[str, int]:
         """Write a copy of one moment to the new file *path*; return table → rows."""
