@@ -222,7 +222,10 @@ class SQLiteReader(DrilldownReader):
 
     def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
         """Return the results that were shown most and never clicked, by site and days only."""
-        return self._results(sql.UNCLICKED_RESULTS, self._bind(asked, limit, least=least))
+        bound = self._bind(asked, limit, least=least)
+        bound["bar"] = self._rows(sql.UNCLICKED_BAR, bound)[0][0]
+        bound["queries"] = self._rows(sql.UNCLICKED_FEW, bound)[0][0]
+        return self._results(sql.UNCLICKED_RESULTS, bound)
 
     def positions(self, asked: Filter) -> list[PositionRow]:
         """Return impressions and clicks by position, module by module."""

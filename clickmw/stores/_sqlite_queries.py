@@ -503,44 +503,54 @@ OF_FEW_DAYS = {
 }
 
 
+# Of the results that were shown and never clicked: in three steps, so that each knows how much the one
+# before has found.
+_UNCLICKED_IN_DAYS = f"""
+NOT EXISTS (SELECT 1 FROM day_result AS said INDEXED BY days_of_result
+             WHERE said.result = known.result AND said.site IN {_PLACES} AND said.{_DAYS}
+               AND said.clicks > 0)
+"""
+
+
 def _shown(chosen: str) -> str:
-    """Return SQL for the unclicked ones of the results *chosen*, most shown first, and how often."""
+    """Return SQL for how often the results *chosen* were shown, most often first."""
     return f"""
-WITH unclicked AS MATERIALIZED (
-  SELECT result FROM ({chosen}) AS known
-   WHERE NOT EXISTS (SELECT 1 FROM day_result AS said INDEXED BY days_of_result
-                      WHERE said.result = known.result AND said.site IN {_PLACES} AND said.{_DAYS}
-                        AND said.clicks > 0)
-)
-SELECT unclicked.result, sum(kept.impressions) AS shown
-  FROM unclicked CROSS JOIN days CROSS JOIN place
+SELECT chosen.result, sum(kept.impressions) AS shown
+  FROM ({chosen}) AS chosen CROSS JOIN days CROSS JOIN place
  CROSS JOIN day_result AS kept
-         ON kept.site = place.site AND kept.day = days.day AND kept.result = unclicked.result
- GROUP BY unclicked.result HAVING sum(kept.impressions) >= :least ORDER BY shown DESC, unclicked.result LIMIT :limit
+         ON kept.site = place.site AND kept.day = days.day AND kept.result = chosen.result
+ GROUP BY chosen.result HAVING sum(kept.impressions) >= :least ORDER BY shown DESC, chosen.result LIMIT :limit
 """
 
 
-# The totals have no impressions of a site's newest day. What has enough of both has nine tenths of it
-# in the totals, or one tenth of it on the newest day.
-_SHOWN_ENOUGH = f"""
-  SELECT result FROM total_result
-   WHERE site IN {_PLACES} AND 10 * impressions * (SELECT count(*) FROM place) >= 9 * (SELECT least FROM bar)
-  UNION
-  SELECT result FROM shown_through
-   CROSS JOIN day_result ON day_result.site = shown_through.site AND day_result.day = shown_through.day + 1
-   WHERE shown_through.site IN {_PLACES} AND shown_through.day + 1 BETWEEN :first_day AND :last_day
-     AND 10 * impressions * (SELECT count(*) FROM place) >= (SELECT least FROM bar)
-"""
-UNCLICKED_RESULTS = f"""
--- One row per result that was shown and never clicked, most shown first.
+UNCLICKED_BAR = f"""
+-- One row: how often the last of a full list was shown at least.
 {DAYS_AND_SITES} likely AS MATERIALIZED (
   SELECT DISTINCT result FROM (
     SELECT result FROM total_result WHERE site IN {_PLACES}
      ORDER BY 1.0 * impressions / (1 + clicks * clicks) DESC LIMIT 3 * :limit)
-), bar AS MATERIALIZED (
-  SELECT max(:least, coalesce(
-           (SELECT shown FROM ({_shown("SELECT result FROM likely")}) LIMIT 1 OFFSET :limit - 1), 0)) AS least
-), ranked AS MATERIALIZED ({_shown(_SHOWN_ENOUGH)})
+), unclicked AS MATERIALIZED (SELECT result FROM likely AS known WHERE {_UNCLICKED_IN_DAYS})
+SELECT max(:least, coalesce(
+         (SELECT shown FROM ({_shown("SELECT result FROM unclicked")}) LIMIT 1 OFFSET :limit - 1), 0))
+"""
+# The totals have no impressions of a site's newest day. What has enough of both has nine tenths of it
+# in the totals, or one tenth of it on the newest day.
+UNCLICKED_FEW = f"""
+-- One list of the results that were not clicked and may have been shown so often.
+WITH place (site) AS (SELECT id FROM site WHERE :site IS NULL OR id = :site)
+SELECT json_group_array(result) FROM (
+  SELECT result FROM total_result
+   WHERE site IN {_PLACES} AND 10 * impressions * (SELECT count(*) FROM place) >= 9 * :bar
+  UNION
+  SELECT result FROM shown_through
+   CROSS JOIN day_result ON day_result.site = shown_through.site AND day_result.day = shown_through.day + 1
+   WHERE shown_through.site IN {_PLACES} AND shown_through.day + 1 BETWEEN :first_day AND :last_day
+     AND 10 * impressions * (SELECT count(*) FROM place) >= :bar) AS known
+ WHERE {_UNCLICKED_IN_DAYS}
+"""
+UNCLICKED_RESULTS = f"""
+-- One row per result of a list of ids that was shown often enough, most shown first.
+{DAYS_AND_SITES} ranked AS MATERIALIZED ({_shown("SELECT value AS result FROM json_each(:queries)")})
 SELECT iif(result.url = '', result.doc_id, result.url), result.title, 0, shown, 0, 0
   FROM ranked JOIN result ON result.id = ranked.result ORDER BY shown DESC, 1
 """
