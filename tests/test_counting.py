@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from clickmw.counting import (
     CLICK_HORIZON_MS,
     EARLY_CLICK_MS,
+    Came,
     Decision,
     Told,
     Walked,
     decide_clicks,
+    decide_dwells,
     decide_searches,
+    decide_served,
     first_undecided,
     search_of_click,
 )
@@ -326,3 +329,24 @@ def _search(search: Walked, index: int) -> Search:
     return Search(
         received_ms, "default", query_id, search.query, offset=search.offset, visitor="ab" * 8
     )
+
+
+# -- how long somebody stayed ----------------------------------------------------------------------
+
+
+def test_a_return_belongs_to_the_last_click_before_it_and_the_first_one_stays() -> None:
+    returns = [Came(at, b"", None, float(at)) for at in (5, 20, 30, 45)]
+    assert decide_dwells([10, 40, 50], returns) == [20.0, 45.0, None]
+
+
+def test_a_return_that_a_browser_repeats_says_nothing_new() -> None:
+    returns = [Came(20, b"", b"id", 3.0), Came(50, b"", b"id", 4.0)]
+    assert decide_dwells([10, 40], returns) == [3.0, None]
+
+
+def test_nobody_stays_for_less_than_nothing() -> None:
+    assert decide_dwells([10], [Came(20, b"", None, -5.0)]) == [0.0]
+
+
+def test_results_that_are_served_again_end_the_last_click_before_them() -> None:
+    assert decide_served([1000, 5000, 9000], [500, 3250, 4000, 7000]) == [2.2, 2.0, None]

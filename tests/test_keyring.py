@@ -133,10 +133,14 @@ def test_the_store_is_asked_for_its_keys_now_and_then_and_not_at_each_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[str] = []
+    closed: list[Any] = []
 
     class Empty:
         def list_keys(self) -> list[Any]:
             return []
+
+        def close(self) -> None:
+            closed.append(self)
 
     def open_noted(url: str, _options: StoreOptions) -> Empty:
         opened.append(url)
@@ -150,4 +154,4 @@ def test_the_store_is_asked_for_its_keys_now_and_then_and_not_at_each_request(
     for passed in (0.0, 1.0, READ_AGAIN_S, READ_AGAIN_S + 0.1, READ_AGAIN_S + 0.2):
         now[0] = 1000.0 + passed
         assert ring.find(text) is None
-    assert len(opened) == 2
+    assert (len(opened), len(closed)) == (2, 2)

@@ -428,6 +428,19 @@ def test_notes_of_used_logins_are_removed_when_they_are_old(door: Build, tmp_pat
     assert not note.exists()
 
 
+def test_a_note_that_another_process_removes_meanwhile_is_none(door: Build, tmp_path: Path) -> None:
+    access = door().access
+    access.use_link(access.one_time_link_token())
+    (tmp_path / "journal" / "login-gone").symlink_to("nowhere")  # found, and not there any more
+    assert access.use_link(access.one_time_link_token())
+
+
+def test_who_is_not_signed_in_can_sign_out_and_leaves_no_note(door: Build, tmp_path: Path) -> None:
+    said = door(admin_password=PASSWORD).access.end_session({"HTTP_COOKIE": f"{COOKIE}=made.up"})
+    assert said.startswith(f"{COOKIE}=;")
+    assert not (tmp_path / "journal").exists()
+
+
 def test_an_origin_without_a_host_is_another_site() -> None:
     assert not is_same_origin({"HTTP_ORIGIN": "null", "HTTP_HOST": ""})
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from webtest import TestApp
 
 from clickmw import ClickMW
+from clickmw import shares as shares_module
 from clickmw.catalog import PAGES, PANELS
 from clickmw.login import SHARE_COOKIE
 from clickmw.owner import OWNED
@@ -215,6 +216,21 @@ def test_a_name_that_is_none_removes_nothing(shares: Shares, tmp_path: Path, nam
     shares.revoke(name)
     assert len(shares.all()) == 1
     assert (tmp_path / "x").exists()
+
+
+def test_nobody_makes_links_without_end(shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares_module, "_MOST_SHARES", 2)
+    tokens = [shares.make("x", "", 1) for _ in range(2)]
+    with pytest.raises(OSError, match="there are 2 links already: withdraw some"):
+        shares.make("x", "", 1)
+    shares.revoke(shares.all()[0].name)
+    assert shares.follow(shares.make("y", "", 1)) is not None
+    assert len([token for token in tokens if shares.follow(token)]) == 1
+
+
+@pytest.mark.parametrize("name", ["", "..", "A" * 32, "0" * 33])
+def test_a_name_that_is_none_finds_nothing(shares: Shares, name: str) -> None:
+    assert shares.find(name) is None
 
 
 # -- the page --------------------------------------------------------------------------------------

@@ -304,6 +304,12 @@ def test_a_request_is_read_once() -> None:
         [("b", "2"), ("b", "3")],
     )
     assert request.json() == {"a": 1}
+    assert request.query is request.query
+
+
+def test_a_body_is_a_form_where_that_is_asked_for() -> None:
+    request = Request(sent(b"a=1&b=x+y&a=2", CONTENT_LENGTH="13"), {})
+    assert request.form() == [("a", "1"), ("b", "x y"), ("a", "2")]
 
 
 @pytest.mark.parametrize(
