@@ -9,7 +9,7 @@ FUZZ   := $(VENV)/.fuzz
 SECONDS ?= 600
 FUZZED ?= token target rewriter track mcp json beacon import
 
-.PHONY: setup demo snippet test wide long fuzz mutants lint types docs check bench soak sbom dist clean
+.PHONY: setup demo snippet test wide long coverage fuzz mutants lint types docs check bench soak sbom dist clean
 
 setup: $(READY)
 
@@ -48,6 +48,12 @@ wide: $(READY)
 # Kill loops, large property tests: minutes, not seconds.
 long: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# Which lines and branches of each module no test runs, in this process or in one that it starts.
+coverage: $(READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not long and not wide" $(ARGS); failed=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$failed
 
 $(FUZZ): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,fuzz]"
