@@ -1,8 +1,16 @@
-"""D: how fast one drain is with PostgreSQL, and how fast its panels are, beside SQLite in the same rounds."""
+"""D: how fast one drain is with PostgreSQL, and how fast its panels are, beside SQLite in the same rounds.
+
+``python -m benchmarks.postgresql --panels 10000000`` asks for every panel over so many impressions and
+clicks of 90 days: a SQLite store is filled with them (or ``--filled FILE`` names one that is), and
+``clickmw copy`` brings them to PostgreSQL. It takes half an hour, and some gigabytes in the folder for
+temporary files.
+"""
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,15 +20,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.rounds import Row, interleaved, ratios, spread
-from benchmarks.store import BATCH, SEGMENT, _write_journal
+from benchmarks.panels import FILTERS, all_panels, filter_of
+from benchmarks.rounds import Row, interleaved, ratios, slowness, spread
+from benchmarks.store import BATCH, SEGMENT, _write_journal, fill
 from benchmarks.traffic import DAY_MS, Site
 from clickmw.catalog import OVERVIEW_PANELS, PANELS
 from clickmw.drain import Drain
 from clickmw.journal import event_id_prefix
 from clickmw.panels import Look
 from clickmw.stores import open_store
-from clickmw.stores.base import Filter, Record, Store, Stored, StoreOptions
+from clickmw.stores.base import Filter, Record, Store, Stored, StoreOptions, silent
 from clickmw.stores.sqlite import SQLiteStore
 from tests.postgres_server import PostgresServer, postgres_server
 
@@ -116,3 +125,68 @@ def _once(read: Callable[[Look], Any], look: Look) -> float:
     begun = time.perf_counter()
     read(look)
     return (time.perf_counter() - begun) * 1000
+
+
+# -- every panel over millions ---------------------------------------------------------------------
+
+#: Filters of benchmarks.panels that are asked for.
+ASKED = (
+    "",
+    "28 days",
+    "device",
+    "text of a few queries",
+    "text of many queries",
+    "text of all queries",
+)
+
+
+def at_size(wanted: int, filled: Path | None) -> None:
+    """Copy a SQLite store to a new server, and print how long each panel takes under some filters."""
+    with TemporaryDirectory() as name, postgres_server(shared_buffers="512MB") as server:
+        path = filled or Path(name) / "clicks.db"
+        if filled is None:
+            fill(path, wanted)
+        with closing(open_store(server.url("filled"), StoreOptions())) as store:
+            source = SQLiteStore(path, StoreOptions())
+            source.migrate()
+            store.copy_from(source, silent)
+            source.close()
+            server.query("VACUUM ANALYZE")
+            for filtered in ASKED:
+                with closing(store.reader()) as reader:
+                    print(f"[{filtered}] {_processor_times(reader, filtered)}", flush=True)
+
+
+def _processor_times(reader: Any, filtered: str) -> str:
+    """Return the panels, slowest first: ms of processors at reference speed, ours and the server's."""
+    connection = reader._connection
+    connection.plain(
+        "SET max_parallel_workers_per_gather = 0"
+    )  # else some of it is another process's
+    (pid,) = connection.plain("SELECT pg_backend_pid()").fetchone()
+    days = reader.day_span(None)
+    taken = {}
+    for name, task in all_panels(reader, filter_of(days, FILTERS[filtered])).items():
+        task()
+        rounds = []
+        for _ in range(5):
+            slow, begun = slowness(), _worked_ms(pid)
+            task()
+            rounds.append((_worked_ms(pid) - begun) / slow)
+        taken[name] = spread(rounds)
+    slowest = sorted(taken.items(), key=lambda item: -item[1].median)
+    return ", ".join(f"{name} {took}" for name, took in slowest if took.median > 5)
+
+
+def _worked_ms(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return 1000 * (time.process_time() + ticks / os.sysconf("SC_CLK_TCK"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description=__doc__)
+    parser.add_argument("--panels", type=int, default=10_000_000, metavar="IMPRESSIONS_AND_CLICKS")
+    parser.add_argument("--filled", type=Path, help="a SQLite store that has them already")
+    given = parser.parse_args()
+    at_size(given.panels, given.filled)
