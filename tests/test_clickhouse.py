@@ -7,6 +7,7 @@ import random
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -352,6 +353,26 @@ class DyingOnShards(Dying, ShardedClient):
     def run_part(self, part: Client, steps: Sequence[str]) -> None:
         self.die(*steps)
         super().run_part(part, steps)
+
+
+def test_of_two_that_ask_for_their_turn_at_once_one_gets_it(clickhouse_engine: str) -> None:
+    with closing(open_store(f"{clickhouse_engine}turns_{token_hex(6)}", OPTIONS)) as store:
+        store.migrate()
+        with closing(ClickHouseStore(store.address, OPTIONS)) as second:
+            turns: list[bool] = []
+            asks, stays = store._refresh, contextlib.ExitStack()
+
+            def take() -> None:
+                if asks._asked_ms > 0 and not turns:  # its number is known to nobody yet
+                    lease = second._refresh._lease(time.monotonic())
+                    turns.append(stays.enter_context(lease))
+                    if not turns[0]:
+                        stays.close()
+                refresh.Refresh._take(asks)
+
+            asks._take = take
+            with stays, asks._lease(time.monotonic() + 1) as is_ours:
+                assert sorted([is_ours, *turns]) == [False, True]
 
 
 @pytest.mark.sampled(1)

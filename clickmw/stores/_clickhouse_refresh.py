@@ -44,6 +44,12 @@ INSERT INTO lease SELECT {{holder}}, {{asked_ms}}, {NOW} + {LEASE_MS},
        toUInt64(toUnixTimestamp64Micro(now64(6)))
 """
 IS_OURS = f"SELECT count() FROM lease WHERE holder = {{holder}} AND until_ms > {NOW}"
+#: Who asks says so before it takes a number behind all others, and whoever sees that waits: of two that
+#: ask at once each knows of the other. Source: Lamport's bakery algorithm.
+CHOOSING = -1
+CHOOSE = f"""
+SELECT greatest(ifNull(max(asked_ms), 0) + 1, {NOW}) FROM lease WHERE until_ms > {NOW}
+"""
 LEAVE_LEASE = """
 INSERT INTO lease SELECT {holder}, 0, 0, toUInt64(toUnixTimestamp64Micro(now64(6)))
 """
@@ -203,7 +209,9 @@ SELECT count() FROM (SELECT event_id FROM raw WHERE inserted >= toDateTime({sinc
     @contextlib.contextmanager
     def _lease(self, deadline: float) -> Iterator[bool]:
         """Wait for our turn, until *deadline*."""
-        self._asked_ms = int(self.client.value(f"SELECT {NOW}"))
+        self._asked_ms = CHOOSING
+        self._take()
+        self._asked_ms = int(self.client.value(CHOOSE))
         self._take()
         try:
             while not (is_ours := self.client.value(FIND_HOLDER) == self.holder):

@@ -72,10 +72,7 @@ class ShardedClient(Client):
     def change(self, sql: str, *tables: str) -> None:
         """Run a statement that changes *tables* on each shard; their names go where its braces are."""
         parts = self._parts = self._parts or list(self._connect_each())
-        names = [part_of(table) for table in tables]
-        # The rows that it reads may have come by way of another replica.
-        awaited = names[1:] if self.address.replicated else []
-        steps = [*(f"SYSTEM SYNC REPLICA {name}" for name in awaited), sql.format(*names)]
+        steps = self.steps(sql, [part_of(table) for table in tables])
         try:
             with ThreadPoolExecutor(len(parts)) as pool:
                 list(pool.map(lambda part: self.run_part(part, steps), parts))
