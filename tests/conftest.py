@@ -114,6 +114,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
+def pytest_sessionfinish() -> None:
+    """Keep what `make coverage` has measured: a process of pytest-xdist may have no time for it at its end."""
+    if "coverage" in sys.modules:
+        measuring = sys.modules["coverage"].Coverage.current()
+        if measuring is not None:
+            measuring.save()
+
+
 def _leave_most_to_the_long_run(items: list[pytest.Item]) -> None:
     """Mark as ``long`` what a server's store need not prove each time: all but each nth of ``sampled(n)``.
 
