@@ -103,12 +103,14 @@ def test_t31_a_flood_is_answered_and_not_kept(make: Any) -> None:
     ledger = site.ledger()
     assert ledger["dropped"]["rate"] + ledger["stored"] == 400
     assert ledger["dropped"]["rate"] > 0
+    # Ten times as much is allowed here: so little that the slowest machine asks for more.
+    api = make(redirect_rate=1, sites=[SITE])
     answers = []
-    while len(answers) < 20_000 and (not answers or answers[-1].status == 200):
-        answers.append(gov(site))
+    while len(answers) < 2_000 and (not answers or answers[-1].status == 200):
+        answers.append(gov(api))
     assert (answers[-1].status, answers[-1].headers["retry-after"]) == (429, "1")
     # Another one is not the flood.
-    assert gov(site, REMOTE_ADDR="203.0.113.9").status == 200
+    assert gov(api, REMOTE_ADDR="203.0.113.9").status == 200
 
 
 @threat("T-31", asvs="15.2.2")
