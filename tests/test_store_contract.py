@@ -256,8 +256,7 @@ store.close()
 def test_eight_processes_may_migrate_at_once(url: str, run_python: Callable[..., Any]) -> None:
     import subprocess
 
-    database, *more = url.split("?")
-    url = "?".join((f"{database}_fresh", *more))
+    url = url.replace("?cluster", "_fresh?cluster") if "?cluster" in url else f"{url}_fresh"
     processes = [run_python(MIGRATE, url, stdin=subprocess.PIPE) for _ in range(8)]
     for process in processes:
         process.stdin.write("\n")
