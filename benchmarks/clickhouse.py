@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 import statistics
 import time
@@ -26,7 +25,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.rounds import slowness
-from benchmarks.store import fill
+from benchmarks.servers import cpu_s
+from benchmarks.store import filled
 from benchmarks.traffic import Site
 from clickmw.catalog import PANELS
 from clickmw.drain import Drain
@@ -98,17 +98,17 @@ CHUNK = 50_000
 ALL = Filter(first_day=date(2025, 1, 1), last_day=date(2025, 12, 31))
 
 
-def panels(wanted: int, filled: Path | None) -> None:
+def panels(wanted: int, given: Path | None) -> None:
     """Copy the sums of a SQLite store, and print how long the panels of the overview take."""
-    with TemporaryDirectory() as name, running_engine() as url:
-        path = filled or Path(name) / "clicks.db"
-        if filled is None:
-            fill(path, wanted)
-        with closing(open_store(f"{url}panels", StoreOptions())) as store:
-            with closing(sqlite3.connect(path)) as source:
-                copy_sums(source, store)
-            with closing(store.reader()) as reader:
-                time_panels(reader)
+    with (
+        filled(wanted, given) as path,
+        running_engine() as url,
+        closing(open_store(f"{url}panels", StoreOptions())) as store,
+    ):
+        with closing(sqlite3.connect(path)) as source:
+            copy_sums(source, store)
+        with closing(store.reader()) as reader:
+            time_panels(reader)
 
 
 def copy_sums(source: sqlite3.Connection, store: Any) -> None:
@@ -184,12 +184,8 @@ def _once(name: str, look: Look) -> tuple[float, float]:
 
 def processor_s() -> float:
     """Return the processor time of this process and of those that it started and that still run."""
-    found = time.process_time()
-    for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            found += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return found
+    lists = (path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    return time.process_time() + sum(cpu_s(int(child)) for child in " ".join(lists).split())
 
 
 def ask(store: Store) -> None:

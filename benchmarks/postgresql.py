@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,8 @@ from typing import Any
 
 from benchmarks.panels import FILTERS, all_panels, filter_of
 from benchmarks.rounds import Row, interleaved, ratios, slowness, spread
-from benchmarks.store import BATCH, SEGMENT, _write_journal, fill
+from benchmarks.servers import cpu_s
+from benchmarks.store import BATCH, SEGMENT, _write_journal, filled
 from benchmarks.traffic import DAY_MS, Site
 from clickmw.catalog import OVERVIEW_PANELS, PANELS
 from clickmw.drain import Drain
@@ -140,21 +140,20 @@ ASKED = (
 )
 
 
-def at_size(wanted: int, filled: Path | None) -> None:
+def at_size(wanted: int, given: Path | None) -> None:
     """Copy a SQLite store to a new server, and print how long each panel takes under some filters."""
-    with TemporaryDirectory() as name, postgres_server(shared_buffers="512MB") as server:
-        path = filled or Path(name) / "clicks.db"
-        if filled is None:
-            fill(path, wanted)
-        with closing(open_store(server.url("filled"), StoreOptions())) as store:
-            source = SQLiteStore(path, StoreOptions())
+    with (
+        filled(wanted, given) as path,
+        postgres_server(shared_buffers="512MB") as server,
+        closing(open_store(server.url("filled"), StoreOptions())) as store,
+    ):
+        with closing(SQLiteStore(path, StoreOptions())) as source:
             source.migrate()
             store.copy_from(source, silent)
-            source.close()
-            server.query("VACUUM ANALYZE")
-            for filtered in ASKED:
-                with closing(store.reader()) as reader:
-                    print(f"[{filtered}] {_processor_times(reader, filtered)}", flush=True)
+        server.query("VACUUM ANALYZE")
+        for filtered in ASKED:
+            with closing(store.reader()) as reader:
+                print(f"[{filtered}] {_processor_times(reader, filtered)}", flush=True)
 
 
 def _processor_times(reader: Any, filtered: str) -> str:
@@ -179,9 +178,7 @@ def _processor_times(reader: Any, filtered: str) -> str:
 
 
 def _worked_ms(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return 1000 * (time.process_time() + ticks / os.sysconf("SC_CLK_TCK"))
+    return 1000 * (time.process_time() + cpu_s(pid))
 
 
 if __name__ == "__main__":

@@ -272,6 +272,16 @@ def fill(path: Path, wanted: int) -> list[float]:
     return speeds
 
 
+@contextmanager
+def filled(wanted: int, path: Path | None) -> Iterator[Path]:
+    """Yield *path*, or where it is None a store that is filled for the while."""
+    with TemporaryDirectory() as name:
+        if path is None:
+            path = Path(name) / "clicks.db"
+            fill(path, wanted)
+        yield path
+
+
 def weight(event: Event) -> int:
     """Return how many impressions and clicks *event* is."""
     return len(event.impressions) if isinstance(event, Search) else 1
