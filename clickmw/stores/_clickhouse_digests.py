@@ -6,7 +6,7 @@ a batch that names one brings the clicks with that id along, to be decided again
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from clickmw.events import Click
 from clickmw.stores._clickhouse_dialect import members
@@ -36,12 +36,14 @@ INSERT INTO {run}_picked SELECT toFixedString(event_id, 16) FROM click
 """
 
 
-def known_urls(client: Client, events: Sequence[Stored]) -> dict[str, str]:
-    """Return which URL each id means that a click of *events* came with, of those that are known."""
+def docids_of(events: Sequence[Stored]) -> set[str]:
+    """Return the ids that clicks of *events* came with."""
     clicks = (event for _, event in events if isinstance(event, Click))
-    docids = {click.doc_id for click in clicks if is_docid(click)}
-    if not docids:
-        return {}
+    return {click.doc_id for click in clicks if is_docid(click)}
+
+
+def urls_of(client: Client, docids: Set[str]) -> dict[str, str]:
+    """Return which URL each of *docids* means, of those that are known."""
     rows = client.rows(FIND_URLS.format(docids=members(sorted(docids))))
     meant = _meant_by(url for (url,) in rows)
     return {docid: meant[docid] for docid in docids & meant.keys()}

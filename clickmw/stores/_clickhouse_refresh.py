@@ -264,11 +264,10 @@ SELECT count() FROM (SELECT event_id FROM raw WHERE inserted >= toDateTime({sinc
     def _chosen(self, run: str) -> list[Stored]:
         """Return what is chosen, and the clicks with it that knew a result of it by its digest alone."""
         events = self._picked(run)
+        if not docids_are_wanted(self.client):
+            return events
         done: set[str] = set()
-        while docids_are_wanted(self.client):
-            named = digests.newly_named(self.client, events) - done
-            if not named:
-                break
+        while named := digests.newly_named(self.client, events) - done:
             done |= named
             self._do(digests.PICK_CLICKS, run, docids=members(sorted(named)))
             self._spread(run)
@@ -339,8 +338,9 @@ SELECT count() FROM (SELECT event_id FROM raw WHERE inserted >= toDateTime({sinc
     def _write(
         self, run: str, events: Sequence[Stored], zones: dict[str, str], version: int
     ) -> None:
-        wanted = docids_are_wanted(self.client)
-        urls = digests.known_urls(self.client, events) if wanted else None
+        docids = digests.docids_of(events)
+        wanted = docids and docids_are_wanted(self.client)
+        urls = digests.urls_of(self.client, docids) if wanted else None
         with scratch.derived(events, self.options, zones, urls) as made:
             for table, columns in scratch.TEXTS.items():
                 content = scratch.text_lines(made, table)
