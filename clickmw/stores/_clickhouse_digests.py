@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from clickmw.events import Click
 from clickmw.stores._clickhouse_dialect import members
 from clickmw.stores._clickhouse_http import Client
-from clickmw.stores._sqlite_digests import digests_of, is_docid, prefers
+from clickmw.stores._sqlite_digests import best_by_digest, is_docid, prefers
 from clickmw.stores._sqlite_intake import texts_of
 from clickmw.stores.base import Stored
 
@@ -45,7 +45,7 @@ def docids_of(events: Sequence[Stored]) -> set[str]:
 def urls_of(client: Client, docids: Set[str]) -> dict[str, str]:
     """Return which URL each of *docids* means, of those that are known."""
     rows = client.rows(FIND_URLS.format(docids=members(sorted(docids))))
-    meant = _meant_by(url for (url,) in rows)
+    meant = _meant_by(rows)
     return {docid: meant[docid] for docid in docids & meant.keys()}
 
 
@@ -54,14 +54,9 @@ def newly_named(client: Client, events: Sequence[Stored]) -> set[str]:
     named: Mapping[str, str] = dict(client.rows(FIND_NAMED))
     if not named:
         return set()
-    meant = _meant_by(url for url, _doc_id in texts_of(events, {})[0])
+    meant = _meant_by(texts_of(events, {})[0])
     return {docid for docid in named.keys() & meant.keys() if prefers(meant[docid], named[docid])}
 
 
-def _meant_by(urls: Iterable[str]) -> dict[str, str]:
-    best: dict[str, str] = {}
-    for url in set(urls):
-        for digest in digests_of(url):
-            if prefers(url, best.get(digest.hex(), "")):
-                best[digest.hex()] = url
-    return best
+def _meant_by(results: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    return {digest.hex(): url for digest, (url, *_) in best_by_digest(results).items()}

@@ -9,12 +9,13 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import md5
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from clickmw.counting import OUR_SOURCES
 from clickmw.events import Click
 from clickmw.stores._sqlite_dictionaries import Dictionaries, look_up, result_key
 
+Result = TypeVar("Result", bound=tuple[Any, ...])
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 #: The line of ``meta`` that says that digests are kept.
 SWITCH = "url_digests"
@@ -60,6 +61,16 @@ def prefers(url: str, other: str) -> bool:
     return not other or (url.startswith("https:") and other.startswith("http:"))
 
 
+def best_by_digest(results: Iterable[Result]) -> dict[bytes, Result]:
+    """Return digest → which of *results*, that begin with their URL, it means."""
+    best: dict[bytes, Result] = {}
+    for result in results:
+        for digest in digests_of(result[0]):
+            if digest not in best or prefers(result[0], best[digest][0]):
+                best[digest] = result
+    return best
+
+
 def is_docid(click: Click) -> bool:
     """Tell whether *click* names its result by such an id alone."""
     sent = click.source not in OUR_SOURCES and not click.url
@@ -69,15 +80,12 @@ def is_docid(click: Click) -> bool:
 def switch_on(connection: sqlite3.Connection) -> None:
     """Keep digests from now on, and make those of all URLs that are known."""
     connection.execute("INSERT INTO meta (key, value) VALUES (?, '1')", (SWITCH,))
-    best: dict[bytes, tuple[int, str]] = {}
-    for result, url in connection.execute("SELECT id, url FROM result WHERE url <> '' ORDER BY id"):
-        for digest in digests_of(url):
-            if digest not in best or prefers(url, best[digest][1]):
-                best[digest] = result, url
+    results = connection.execute("SELECT url, id FROM result WHERE url <> '' ORDER BY id")
+    best = best_by_digest(results)
     waiting = connection.execute("SELECT DISTINCT doc_id, result FROM click WHERE by_digest")
     for docid, result in waiting:
-        best.setdefault(bytes.fromhex(docid), (result, ""))
-    rows = [(digest, result) for digest, (result, _url) in sorted(best.items())]
+        best.setdefault(bytes.fromhex(docid), ("", result))
+    rows = [(digest, result) for digest, (_url, result) in sorted(best.items())]
     connection.executemany(SET_DIGEST, rows)
 
 
@@ -103,11 +111,7 @@ class Digests:
 
     def learn(self, results: Iterable[tuple[str, str]]) -> list[Moved]:
         """Keep the digests of *results* that were learned; return whose result became known by that."""
-        wanted: dict[bytes, tuple[str, str]] = {}
-        for url, doc_id in sorted(results):
-            for digest in digests_of(url):
-                if digest not in wanted or prefers(url, wanted[digest][0]):
-                    wanted[digest] = url, doc_id
+        wanted = best_by_digest(sorted(results))
         moved = []
         for digest, (result, old) in self._known(list(wanted)).items():
             url = wanted[digest][0]
