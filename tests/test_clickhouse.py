@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -350,9 +351,14 @@ class Dying(Client):
 class DyingOnShards(Dying, ShardedClient):
     """The same of a cluster: it may have told some of the shards."""
 
-    def run_part(self, part: Client, steps: Sequence[str]) -> None:
-        self.die(*steps)
-        super().run_part(part, steps)
+    def _connect_each(self) -> Iterator[Client]:
+        for part in super()._connect_each():
+            part.run = partial(self.run_part, part.run)
+            yield part
+
+    def run_part(self, run: Callable[..., bytes], sql: str, *body: bytes) -> bytes:
+        self.die(sql)
+        return run(sql, *body)
 
 
 def test_of_two_that_ask_for_their_turn_at_once_one_gets_it(clickhouse_engine: str) -> None:

@@ -152,14 +152,10 @@ class Client:
 
     def change(self, sql: str, *tables: str) -> None:
         """Run a statement that changes *tables* as a whole; their names go where its braces are."""
-        for step in self.steps(sql, tables):
-            self.run(step)
-
-    def steps(self, sql: str, tables: Sequence[str]) -> list[str]:
-        """Return what has to be said for it to one server: to wait for replicas, and the statement."""
         # The rows that it reads may have come by way of another replica.
-        awaited = tables[1:] if self.address.replicated else ()
-        return [*(f"SYSTEM SYNC REPLICA {table}" for table in awaited), sql.format(*tables)]
+        for table in tables[1:] if self.address.replicated else ():
+            self.run(f"SYSTEM SYNC REPLICA {table}")
+        self.run(sql.format(*tables))
 
     def layout(self) -> str:
         """Return how rows are spread over several servers; nothing when they are not."""

@@ -6,7 +6,7 @@ table: what reads or adds rows is said as to one server. What changes a table is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -72,18 +72,13 @@ class ShardedClient(Client):
     def change(self, sql: str, *tables: str) -> None:
         """Run a statement that changes *tables* on each shard; their names go where its braces are."""
         parts = self._parts = self._parts or list(self._connect_each())
-        steps = self.steps(sql, [part_of(table) for table in tables])
+        names = [part_of(table) for table in tables]
         try:
             with ThreadPoolExecutor(len(parts)) as pool:
-                list(pool.map(lambda part: self.run_part(part, steps), parts))
+                list(pool.map(lambda part: part.change(sql, *names), parts))
         except Unreachable:
             self._forget_parts()  # the others of the URL may be back
             raise
-
-    def run_part(self, part: Client, steps: Sequence[str]) -> None:
-        """Run statements on one shard."""
-        for step in steps:
-            part.run(step)
 
     def layout(self) -> str:
         """Return the weights of the shards: where a row lies depends on them."""
