@@ -489,7 +489,7 @@ class SQLiteReader(DrilldownReader):
         way = self._way(asked)
         if way == "others":
             return self._sums_of_most(bound, name)
-        of = facts.WITH_TEXT_LAST if way == "days" else facts.WITH_TEXT
+        of = _WITH_TEXT[way]
         clicked = self._rows(of.clicked[name], bound)
         return (
             {key: sums for key, *sums in self._searched(of, bound, name)},
@@ -519,8 +519,7 @@ class SQLiteReader(DrilldownReader):
         found: Counter[tuple[int, int]] = Counter()
         way = self._way(asked)
         if way != "others":
-            of = facts.WITH_TEXT_LAST if way == "days" else facts.WITH_TEXT
-            _count_places(found, self._rows(of.placed, bound))
+            _count_places(found, self._rows(_WITH_TEXT[way].placed, bound))
             return found
         for rest in (facts.OTHERS, facts.NOTHING):
             _count_places(found, self._rows(rest.placed, bound))
@@ -585,6 +584,8 @@ class SQLiteReader(DrilldownReader):
 
 
 _Sums = Mapping[int, Sequence[int]]
+#: What is read of a text (see ``_way``) → where that is asked.
+_WITH_TEXT = {"queries": facts.WITH_TEXT, "days": facts.WITH_TEXT_LAST}
 _NO_SEARCHES = (0,) * 6
 _NO_CLICKS = (0,) * 4
 #: A day of a text: searches, clicked and empty ones, clicks; impressions are not kept by text.
