@@ -454,14 +454,11 @@ class Worker:
             time.sleep(0.01)
 
     def _is_behind(self) -> bool:
-        with contextlib.suppress(StoreError):
-            with contextlib.closing(self.drain.open_store()) as store:
-                reader = store.reader()
-                try:
-                    marks = reader.watermarks()
-                finally:
-                    reader.close()
-            return pending(self.drain.folder, marks) > 0
+        closing = contextlib.closing
+        with contextlib.suppress(StoreError), contextlib.ExitStack() as stack:
+            store = self.drain._store or stack.enter_context(closing(self.drain.open_store()))
+            reader = stack.enter_context(closing(store.reader()))
+            return pending(self.drain.folder, reader.watermarks()) > 0
         return False
 
     def close(self) -> None:
