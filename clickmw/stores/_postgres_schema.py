@@ -43,10 +43,6 @@ WORDS = (
     ),
 )
 ADD_WORD = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
-SET_VERSION = """
--- One row: a line of what the store knows of itself.
-INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
-"""
 #: One row: the version of the schema, as text.
 FIND_VERSION = "SELECT value FROM meta WHERE key = 'schema'"
 #: One row: which clickmw may read it, though a later one made it.
@@ -77,7 +73,7 @@ def migrate(connection: Connection) -> None:
                 _make(connection)
             # Version 4 is an index of SQLite's alone: here it would cost each update of the totals more
             # than it saves the report.
-            connection.executemany(SET_VERSION, _versions())
+            connection.executemany(schema.SET_LINE, _versions())
 
 
 def is_current(connection: Connection) -> bool:

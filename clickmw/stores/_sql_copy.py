@@ -22,10 +22,6 @@ ROWS = 5000
 #: Kept apart by each store: its version, and what its own writers tell each other.
 OWN_LINES = ("schema", "generation", "copied_from")
 COPYING = str(-schema.SCHEMA_VERSION)
-SET_LINE = """
--- One row: a line of what the store knows of itself.
-INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
-"""
 
 
 def copy_store(source: sqlite3.Connection, target: Any, tell: Tell) -> dict[str, int]:
@@ -71,7 +67,7 @@ def _begin(target: Any, source: str) -> None:
             raise StoreError("the store to copy to has events already. Name an empty one.")
         with _transaction(target):
             target.execute("DELETE FROM term")  # it has some words from the beginning
-            target.executemany(SET_LINE, [("copied_from", source), ("schema", COPYING)])
+            target.executemany(schema.SET_LINE, [("copied_from", source), ("schema", COPYING)])
     elif lines["copied_from"] != source:
         raise StoreError(
             "the store to copy from has changed since the copy was begun. Drop the schema of the one to "
@@ -127,7 +123,7 @@ def _finish(
                     f" (SELECT coalesce(max(id), 0) + 1 FROM {table}), false)"
                 )
         kept = [line for line in lines if line[0] not in OWN_LINES]
-        target.executemany(SET_LINE, [*kept, ("schema", str(schema.SCHEMA_VERSION))])
+        target.executemany(schema.SET_LINE, [*kept, ("schema", str(schema.SCHEMA_VERSION))])
     target.plain("ANALYZE")
 
 

@@ -354,6 +354,10 @@ SELECT nullif(lower(hex(shown.query_id)), ''), date(shown.day * 86400, 'unixepoc
   JOIN term AS reason ON reason.id = shown.drop_reason
   JOIN term AS tag ON tag.id = shown.tag;
 """
+SET_LINE = """
+-- One row: a line of what the store knows of itself.
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
 
 
 def _words_view(view: str, table: str, query: str, own: str) -> str:
