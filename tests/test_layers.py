@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("services", "recorder drain keyring sharing stores._*"),
     (
         "events of a store",
-        "stores._clickhouse_sums stores._postgres_hosts stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_reading stores._sqlite_drilldown_queries stores._sqlite_facts",
+        "stores._clickhouse_sums stores._postgres_hosts stores._sqlite_clicks stores._sqlite_said stores._sqlite_searches stores._sqlite_seen stores._sqlite_repeats stores._sqlite_returns stores._sqlite_reading stores._sqlite_drilldown_queries stores._sqlite_facts stores._sqlite_lists",
     ),
     (
         "intake of a store",

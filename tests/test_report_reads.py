@@ -22,6 +22,7 @@ from clickmw.rollups import BILLION, bucket_of
 from clickmw.stores import (
     _sqlite_drilldown_queries,
     _sqlite_facts,
+    _sqlite_lists,
     _sqlite_panels,
     _sqlite_queries,
     _sqlite_reading,
@@ -670,7 +671,7 @@ def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
         found = few_and_many(reader, asked)
     monkeypatch.setattr(SQLiteReader, "_way", lambda *_: way)
     monkeypatch.setattr(SQLiteReader, "_has_few", lambda *_: not short)
-    monkeypatch.setattr(_sqlite_queries, "SHORT", 1 if short else 10**9)
+    monkeypatch.setattr(_sqlite_lists, "SHORT", 1 if short else 10**9)
     monkeypatch.setattr(_sqlite_reading, "MOST_GIVEN", 0)
     if asked.text is None:
         monkeypatch.setattr(SQLiteReader, "_has_many", lambda *_: short)
@@ -810,7 +811,13 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _statements() -> Iterator[tuple[str, str]]:
-    for module in (_sqlite_queries, _sqlite_facts, _sqlite_drilldown_queries, _sqlite_texts):
+    for module in (
+        _sqlite_queries,
+        _sqlite_lists,
+        _sqlite_facts,
+        _sqlite_drilldown_queries,
+        _sqlite_texts,
+    ):
         subject = module.__name__.rpartition("_sqlite_")[2]
         for name, value in vars(module).items():
             if name.isupper() and not name.startswith("_"):
@@ -852,6 +859,7 @@ def scans(path: Any, sql: str) -> list[str]:
 def test_the_statements_of_the_report_are_found() -> None:
     subjects = Counter(name.partition("-")[0] for name in STATEMENTS)
     assert subjects["queries"] > 15
+    assert subjects["lists"] > 15
     assert subjects["facts"] > 20
     assert subjects["drilldown_queries"] > 5
 
@@ -982,11 +990,11 @@ def test_another_database_at_the_same_place_has_other_queries(
 def test_short_lists_are_looked_up_among_what_is_asked_often(
     filled: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sqlite_queries, "SHORT", 1)
+    monkeypatch.setattr(_sqlite_lists, "SHORT", 1)
     monkeypatch.setattr(SQLiteReader, "_has_few", lambda *_: False)
     # What is never clicked is not asked often here.
-    short = [sql for name, sql in _sqlite_queries.OF_OFTEN.items() if name != "unclicked"]
-    often = {_words(sql) for sql in (*short, _sqlite_queries.TRENDING_OFTEN)}
+    short = [sql for name, sql in _sqlite_lists.OF_OFTEN.items() if name != "unclicked"]
+    often = {_words(sql) for sql in (*short, _sqlite_lists.TRENDING_OFTEN)}
     ran: set[str] = set()
     with closing(filled.reader()) as reader:
         reader._connection.set_trace_callback(ran.add)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from typing import Any
 from clickmw.queries import normal_query
 from clickmw.rollups import BILLION, bucket_of
 from clickmw.stores import _sqlite_facts as facts
+from clickmw.stores import _sqlite_lists as lists
 from clickmw.stores import _sqlite_queries as sql
 from clickmw.stores._sqlite_check import HORIZON, first_whole
 from clickmw.stores._sqlite_drilldowns import DrilldownReader
@@ -191,7 +192,7 @@ class SQLiteReader(DrilldownReader):
         """Return the queries whose searches have grown most."""
         if not self._needs_facts(asked, before):
             short = self._is_short({**self._bind(asked), "least": least})
-            question = sql.TRENDING_OFTEN if short else sql.TRENDING_QUERIES
+            question = lists.TRENDING_OFTEN if short else lists.TRENDING_QUERIES
             return self._trends(question, asked, before, limit, least)
         earlier = replace(asked, first_day=before.first_day, last_day=before.last_day)
         was = self._tally(earlier)
@@ -207,7 +208,7 @@ class SQLiteReader(DrilldownReader):
     ) -> list[TrendRow]:
         """Return the results whose clicks have grown most."""
         is_kept = not self._needs_facts(asked, before) and asked.text is None
-        question = sql.TRENDING_RESULTS if is_kept else self._questions(asked).trending_results
+        question = lists.TRENDING_RESULTS if is_kept else self._questions(asked).trending_results
         return self._trends(question, asked, before, limit, least)
 
     def top_results(self, asked: Filter, limit: int) -> list[ResultRow]:
@@ -215,7 +216,7 @@ class SQLiteReader(DrilldownReader):
         bound = self._bind(asked, limit)
         if self._needs_facts(asked) or not self._has_all_clicks(asked):
             return self._results(self._questions(asked).top_results, bound)
-        found = self._results(sql.TOP_RESULTS, bound)
+        found = self._results(lists.TOP_RESULTS, bound)
         if asked.text is None and not is_by_more(asked):
             return found
         return [replace(row, impressions=None) for row in found]
@@ -223,9 +224,9 @@ class SQLiteReader(DrilldownReader):
     def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
         """Return the results that were shown most and never clicked, by site and days only."""
         bound = self._bind(asked, limit, least=least)
-        bound["bar"] = self._rows(sql.UNCLICKED_BAR, bound)[0][0]
-        bound["queries"] = self._rows(sql.UNCLICKED_FEW, bound)[0][0]
-        return self._results(sql.UNCLICKED_RESULTS, bound)
+        bound["bar"] = self._rows(lists.UNCLICKED_BAR, bound)[0][0]
+        bound["queries"] = self._rows(lists.UNCLICKED_FEW, bound)[0][0]
+        return self._results(lists.UNCLICKED_RESULTS, bound)
 
     def positions(self, asked: Filter) -> list[PositionRow]:
         """Return impressions and clicks by position, module by module."""
@@ -322,28 +323,28 @@ class SQLiteReader(DrilldownReader):
 
     def _kept_question(self, name: str, asked: Filter, bound: dict[str, Any]) -> str:
         """Return the shortest way to a list; *bound* learns what it needs besides."""
-        if name in sql.BARS:
+        if name in lists.BARS:
             if self._has_few(asked):
-                return sql.OF_FEW_DAYS[name]
-            bound["least"] = self._rows(sql.BARS[name], bound)[0][0]
+                return lists.OF_FEW_DAYS[name]
+            bound["least"] = self._rows(lists.BARS[name], bound)[0][0]
         elif name == "few":
             bound["every_found"], bound["every_clicked"] = self._every_search(asked, bound)
-        is_short = name in sql.OF_OFTEN and self._is_short(bound)
-        return sql.OF_OFTEN[name] if is_short else sql.QUERIES[name]
+        is_short = name in lists.OF_OFTEN and self._is_short(bound)
+        return lists.OF_OFTEN[name] if is_short else lists.QUERIES[name]
 
     def _every_search(self, asked: Filter, bound: Mapping[str, object]) -> Sequence[int]:
         """Return how many searches with the text found something, and how many were clicked."""
         if asked.text is None:
-            return self._rows(sql.EVERY_SEARCH, bound)[0]  # type: ignore[no-any-return]
+            return self._rows(lists.EVERY_SEARCH, bound)[0]  # type: ignore[no-any-return]
         by_day = self._way(asked) == "days"
-        return self._rows(sql.EVERY_WITH_TEXT_LAST if by_day else sql.EVERY_OF_TEXT, bound)[0]  # type: ignore[no-any-return]
+        return self._rows(lists.EVERY_WITH_TEXT_LAST if by_day else lists.EVERY_OF_TEXT, bound)[0]  # type: ignore[no-any-return]
 
     def _is_short(self, bound: Mapping[str, Any]) -> bool:
         """Tell whether few queries are asked or clicked *least* times, and the index knows them all."""
         if bound["matching"] is not None or bound["least"] < LEAST_OFTEN:
             return False
-        known = {**bound, "most": self._queries() // sql.SHORT}
-        return bool(self._rows(sql.IS_SHORT, known)[0][0])
+        known = {**bound, "most": self._queries() // lists.SHORT}
+        return bool(self._rows(lists.IS_SHORT, known)[0][0])
 
     def _ranked(self, name: str, asked: Filter, limit: int, **more: int) -> list[QueryRow]:
         """Return a list of queries as the facts have it."""
