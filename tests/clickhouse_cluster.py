@@ -7,20 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clickmw.errors import StoreError
+from clickmw.events import Click
+from clickmw.journal import event_id_prefix
+from clickmw.stores import _clickhouse_progress as progress
+from clickmw.stores._clickhouse_http import Client
+from clickmw.stores._clickhouse_progress import Step
+from clickmw.stores._clickhouse_raw import ADD_RAW, encode
+from clickmw.stores.base import Record, Stored
+
 ZOOKEEPER = Path("/usr/share/java/zookeeper.jar")
 PATIENCE_S = 120.0
+START_MS = 1_750_000_000_000
+VISITORS = 60
 
 SERVER = """<yandex>
   <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/error.log</errorlog></logger>
@@ -174,3 +187,58 @@ def _wait_for_keeper(port: int) -> None:
                 return
         assert time.monotonic() < until, "ZooKeeper does not begin"
         time.sleep(0.1)
+
+
+class Writer(threading.Thread):
+    """A host that takes in its segment in cuts of any size, and again what nobody has confirmed."""
+
+    def __init__(
+        self, client: Client, number: int, events: int, durable: Mapping[str, str]
+    ) -> None:
+        super().__init__()
+        self.client = client
+        self.durable = durable
+        self.segment = f"175000000000{number}-00000000aa"
+        self.chance = random.Random(number)
+        prefix = event_id_prefix(self.segment)
+        self.events = [
+            Stored(
+                prefix + n.to_bytes(4) + b"\0",
+                Click(START_MS + n * 1000, "a", f"/{n}", visitor=f"{n % VISITORS:016x}"),
+            )
+            for n in range(events)
+        ]
+        self.acknowledged = 0
+        self.refused = 0
+        self.trouble: BaseException | None = None
+
+    def run(self) -> None:
+        """Take in all that there is."""
+        count = len(self.events)
+        try:
+            until = time.monotonic() + 2 * PATIENCE_S
+            while self.acknowledged < count:
+                assert time.monotonic() < until, "it takes too long"
+                try:
+                    self.append(self.acknowledged, self.chance.randrange(count // 75, count // 10))
+                except StoreError:
+                    self.refused += 1
+                    time.sleep(0.1)
+        except BaseException as error:
+            self.trouble = error
+        finally:
+            self.client.close()
+
+    def append(self, start: int, count: int) -> None:
+        """Take in some events, and say so in the segment's progress."""
+        cut = self.events[start : start + count]
+        end = start + len(cut)
+        self.send(cut)
+        step = Step(start, end, end, 0, {"stored": len(cut)})
+        progress.add_step(self.client, self.segment, step, settings=self.durable)
+        self.acknowledged = max(self.acknowledged, end)
+
+    def send(self, cut: Sequence[Stored]) -> None:
+        """Add events, whether they are there already or not."""
+        record = Record(0, 0, 0, tuple(cut), {})
+        self.client.run(ADD_RAW, encode([record]), **self.durable)

@@ -8,10 +8,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from secrets import token_hex
 
 import pytest
+
+from clickmw.stores import open_store
+from clickmw.stores.clickhouse import ClickHouseStore
+from clickmw.stores.sqlite import SQLiteStore
 
 ENGINE = Path(__file__).with_name("clickhouse_engine.py")
 #: Where the Makefile puts the engine.
@@ -79,3 +84,22 @@ def clickhouse_servers(request: pytest.FixtureRequest) -> Callable[[str], str]:
 def clickhouse_url(clickhouse_servers: Callable[[str], str]) -> str:
     """The URL of a ClickHouse store that has nothing in it; each test runs on one server and on shards."""
     return clickhouse_servers(f"test_{token_hex(6)}")
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, clickhouse_url: str) -> Iterator[ClickHouseStore]:
+    """A ClickHouse store with the ``OPTIONS`` of the test's module."""
+    with closing(open_store(clickhouse_url, request.module.OPTIONS)) as store:
+        store.migrate()
+        assert isinstance(store, ClickHouseStore)
+        yield store
+
+
+@pytest.fixture
+def lite(
+    request: pytest.FixtureRequest, new_store: Callable[..., SQLiteStore]
+) -> Iterator[SQLiteStore]:
+    """A SQLite store with the same sites."""
+    given = request.module.OPTIONS
+    with closing(new_store(sites=given.sites, site_zones=given.site_zones)) as store:
+        yield store

@@ -51,6 +51,8 @@ from tests.clickhouse_server import (  # noqa: F401
     clickhouse_engine,
     clickhouse_servers,
     clickhouse_url,
+    house,
+    lite,
     lone_clickhouse_url,
 )
 from tests.postgres_server import PostgresServer, Schemas, postgres_server

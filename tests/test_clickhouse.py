@@ -60,20 +60,6 @@ Days = Callable[..., list[Event]]
 
 
 @pytest.fixture
-def house(clickhouse_url: str) -> Iterator[ClickHouseStore]:
-    with closing(open_store(clickhouse_url, OPTIONS)) as store:
-        store.migrate()
-        assert isinstance(store, ClickHouseStore)
-        yield store
-
-
-@pytest.fixture
-def lite(new_store: Callable[..., SQLiteStore]) -> Iterator[SQLiteStore]:
-    with closing(new_store(site_zones=ZONES)) as store:
-        yield store
-
-
-@pytest.fixture
 def feed_both(lite: SQLiteStore, house: ClickHouseStore, feed_of: Feeds) -> Callable[..., None]:
     """Hand the same events to both stores."""
 

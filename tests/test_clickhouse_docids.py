@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from hashlib import md5
 from pathlib import Path
@@ -40,20 +40,6 @@ HISTORIES: dict[str, tuple[tuple[Event, ...], ...]] = {
         (PAGE,),
     ),
 }
-
-
-@pytest.fixture
-def house(clickhouse_url: str) -> Iterator[ClickHouseStore]:
-    with closing(open_store(clickhouse_url, OPTIONS)) as store:
-        store.migrate()
-        assert isinstance(store, ClickHouseStore)
-        yield store
-
-
-@pytest.fixture
-def lite(new_store: Callable[..., SQLiteStore]) -> Iterator[SQLiteStore]:
-    with closing(new_store(sites=OPTIONS.sites)) as store:
-        yield store
 
 
 def feed_in_turns(store: Store, batches: Any, feed: Any) -> None:

@@ -6,30 +6,21 @@ modern cluster is not tested here.
 
 from __future__ import annotations
 
-import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clickmw.errors import StoreError
-from clickmw.events import Click
-from clickmw.journal import event_id_prefix
 from clickmw.stores import _clickhouse_progress as progress
 from clickmw.stores._clickhouse_http import Address, Client
-from clickmw.stores._clickhouse_progress import Step
-from clickmw.stores._clickhouse_raw import ADD_RAW, encode
 from clickmw.stores._clickhouse_schema import statements, taken_tables
-from clickmw.stores.base import Record, Stored
-from tests.clickhouse_cluster import Node, running_cluster
+from tests.clickhouse_cluster import Node, Writer, running_cluster
 
 pytestmark = pytest.mark.wide
 
-START_MS = 1_750_000_000_000
 WRITERS = 4
 EVENTS = 3000
 QUORUM = {"insert_quorum": "2"}
@@ -45,53 +36,6 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
 def client_of(nodes: list[Node], first: int = 0) -> Client:
     ordered = nodes[first:] + nodes[:first]
     return Client(Address(tuple(("127.0.0.1", node.port) for node in ordered), "clicks"), {})
-
-
-def as_record(events: Sequence[Stored]) -> Record:
-    return Record(0, 0, 0, tuple(events), {})
-
-
-class Writer(threading.Thread):
-    """A host that takes in its segment in cuts of any size, and again what nobody has confirmed."""
-
-    def __init__(self, nodes: list[Node], number: int) -> None:
-        super().__init__()
-        self.segment = f"175000000000{number}-00000000aa"
-        self.chance = random.Random(number)
-        self.client = client_of(nodes, number % 3)
-        prefix = event_id_prefix(self.segment)
-        click = Click(START_MS, "a", "/", visitor="ab" * 8)
-        self.events = [
-            Stored(
-                prefix + n.to_bytes(4) + b"\0",
-                click._replace(url=f"/{n}", received_ms=START_MS + n * 1000),
-            )
-            for n in range(EVENTS)
-        ]
-        self.acknowledged = 0
-        self.trouble: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            until = time.monotonic() + PATIENCE_S
-            while self.acknowledged < EVENTS:
-                assert time.monotonic() < until, "it takes too long"
-                try:
-                    self._append(self.acknowledged, self.chance.randrange(50, 400))
-                except StoreError:
-                    time.sleep(0.1)
-        except BaseException as error:
-            self.trouble = error
-        finally:
-            self.client.close()
-
-    def _append(self, start: int, count: int) -> None:
-        cut = self.events[start : start + count]
-        end = start + len(cut)
-        self.client.run(ADD_RAW, encode([as_record(cut)]), **QUORUM)
-        step = Step(start, end, end, 0, {"stored": len(cut)})
-        progress.add_step(self.client, self.segment, step, settings=QUORUM)
-        self.acknowledged = end
 
 
 def found(node: Node) -> tuple[int, int, dict[str, int], dict[str, tuple[int, int]]]:
@@ -118,7 +62,7 @@ def test_a_server_that_is_killed_takes_nothing_with_it(nodes: list[Node]) -> Non
             replicated = replace(client.address, replicated=1)
             for statement in statements(replicated, taken_tables()):
                 client.run(statement)
-    writers = [Writer(nodes, number) for number in range(WRITERS)]
+    writers = [Writer(client_of(nodes, n % 3), n, EVENTS, QUORUM) for n in range(WRITERS)]
     for writer in writers:
         writer.start()
     while sum(writer.acknowledged for writer in writers) < WRITERS * EVENTS // 3:
@@ -134,9 +78,8 @@ def test_a_server_that_is_killed_takes_nothing_with_it(nodes: list[Node]) -> Non
     # What was taken in comes once more, all of it in other cuts.
     with closing(client_of(survivors)) as client:
         for writer in writers:
+            writer.client = client
             for start in range(0, EVENTS, 700):
-                client.run(
-                    ADD_RAW, encode([as_record(writer.events[start : start + 700])]), **QUORUM
-                )
+                writer.send(writer.events[start : start + 700])
     nodes[1].start()
     wait_until_all_have_all(nodes)

@@ -6,9 +6,7 @@ report asks is in words that they do not know, and is asked of the modern engine
 
 from __future__ import annotations
 
-import random
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,25 +16,19 @@ from typing import Any
 import pytest
 
 from clickmw.errors import StoreError
-from clickmw.events import Click
-from clickmw.journal import event_id_prefix
 from clickmw.stores import _clickhouse_progress as progress
 from clickmw.stores import _clickhouse_refresh as refresh
 from clickmw.stores._clickhouse_http import Address
-from clickmw.stores._clickhouse_progress import Step
-from clickmw.stores._clickhouse_raw import ADD_RAW, encode
 from clickmw.stores._clickhouse_refresh import Refresh
 from clickmw.stores._clickhouse_schema import statements, tables
 from clickmw.stores._clickhouse_shards import ShardedClient
-from clickmw.stores.base import Record, Stored, StoreOptions
-from tests.clickhouse_cluster import Node, running_cluster
+from clickmw.stores.base import StoreOptions
+from tests.clickhouse_cluster import VISITORS, Node, Writer, running_cluster
 
 pytestmark = pytest.mark.wide
 
-START_MS = 1_750_000_000_000
 WRITERS = 4
 EVENTS = 1500
-VISITORS = 60
 PATIENCE_S = 240.0
 #: What these servers can have of our tables.
 KNOWN = {"raw", "segment", "link", "derived", "aside", "day_host", "day_host_staging"}
@@ -95,56 +87,6 @@ def client_of(nodes: list[Node], first: int = 0, **more: Any) -> OldClient:
     return OldClient(Address(hosts, "clicks", cluster="shards", **more))
 
 
-class Writer(threading.Thread):
-    """A host that takes in its segment in cuts of any size, and again what nobody has confirmed."""
-
-    def __init__(self, nodes: list[Node], number: int, durable: dict[str, str]) -> None:
-        super().__init__()
-        self.durable = durable
-        self.segment = f"175000000000{number}-00000000aa"
-        self.chance = random.Random(number)
-        self.client = client_of(nodes, number % len(nodes))
-        prefix = event_id_prefix(self.segment)
-        click = Click(START_MS, "a", "/")
-        self.events = [
-            Stored(
-                prefix + n.to_bytes(4) + b"\0",
-                click._replace(
-                    url=f"/{n}",
-                    visitor=f"{n % VISITORS:016x}",
-                    received_ms=START_MS + n * 1000,
-                ),
-            )
-            for n in range(EVENTS)
-        ]
-        self.acknowledged = 0
-        self.refused = 0
-        self.trouble: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            until = time.monotonic() + PATIENCE_S
-            while self.acknowledged < EVENTS:
-                assert time.monotonic() < until, "it takes too long"
-                try:
-                    self.append(self.acknowledged, self.chance.randrange(20, 120))
-                except StoreError:
-                    self.refused += 1
-                    time.sleep(0.1)
-        except BaseException as error:
-            self.trouble = error
-        finally:
-            self.client.close()
-
-    def append(self, start: int, count: int) -> None:
-        cut = self.events[start : start + count]
-        end = start + len(cut)
-        self.client.run(ADD_RAW, encode([Record(0, 0, 0, tuple(cut), {})]), **self.durable)
-        step = Step(start, end, end, 0, {"stored": len(cut)})
-        progress.add_step(self.client, self.segment, step, settings=self.durable)
-        self.acknowledged = max(self.acknowledged, end)
-
-
 def parts(nodes: list[Node], sql: str) -> list[Any]:
     """Return what each server says of its own part."""
     found = []
@@ -173,7 +115,10 @@ def test_replicas_of_shards_have_what_a_quorum_has_confirmed(pairs: list[Node]) 
 
 def send_while_one_is_killed(nodes: list[Node], durable: dict[str, str]) -> list[Writer]:
     """Take in all that the writers have, with a server killed meanwhile, and then once more."""
-    writers = [Writer(nodes, number, durable) for number in range(WRITERS)]
+    writers = [
+        Writer(client_of(nodes, number % len(nodes)), number, EVENTS, durable)
+        for number in range(WRITERS)
+    ]
     for writer in writers:
         writer.start()
     wait_for(lambda: sum(writer.acknowledged for writer in writers) > WRITERS * EVENTS // 3)
@@ -228,10 +173,9 @@ def wait_for(is_so: Any) -> None:
 
 
 def test_what_has_to_do_with_an_event_is_found_on_whatever_shard_it_lies(nodes: list[Node]) -> None:
-    writer = Writer(nodes, 0, {})
     run = "run_1"
     with closing(client_of(nodes)) as client:
-        writer.client = client
+        writer = Writer(client, 0, EVENTS, {})
         writer.append(0, EVENTS)
         found = Refresh(client, StoreOptions())
         found._do(refresh.FIND_NEW, run, since=0, round=EVENTS, apart=refresh.APART)
