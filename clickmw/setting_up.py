@@ -163,10 +163,10 @@ def check_access(settings: Settings) -> Iterator[Finding]:
 def check_platform(settings: Settings) -> Iterator[Finding]:
     """Look for places where files do not last, or are not shared as SQLite needs them."""
     database = settings.database
-    folders = [settings.journal, *([database.absolute().parent] if database else ())]
-    mounts = {mount_of(folder): folder for folder in reversed(folders)}
-    for mount, folder in mounts.items():
-        yield from _mounted(folder, mount)
+    folder = database.absolute().parent if database else None
+    stores = {mount_of(folder): folder} if folder else {}
+    for mount, place in {**stores, mount_of(settings.journal): settings.journal}.items():
+        yield from _mounted(place, mount, _OF_SQLITE if mount in stores else _OF_JOURNAL)
     for name in MANY_REPLICAS:
         if name in os.environ and settings.store.startswith("sqlite"):
             yield Finding(
@@ -190,6 +190,13 @@ MANY_REPLICAS = (
     "GAE_INSTANCE",
 )
 _REMOTE = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs")
+#: What is wrong with these below a database, and below a journal alone. Source: flock(2), NFS details:
+#: an exclusive lock needs a file that is open for writing, and a segment is only read to see who has it.
+_OF_SQLITE = "SQLite's locks and log do not work over a network"
+_OF_JOURNAL = (
+    "answers of the site wait for the network, and the journal's locks may not work over it: segments"
+    " that are done may then stay"
+)
 _PASSING = ("overlay", "tmpfs", "ramfs", "aufs")
 
 
@@ -200,12 +207,12 @@ class Mount(NamedTuple):
     read_only: bool
 
 
-def _mounted(folder: Path, mount: Mount) -> Iterator[Finding]:
+def _mounted(folder: Path, mount: Mount, over_network: str) -> Iterator[Finding]:
     if mount.read_only:
         remedy = "mount it for writing, or point CLICKMW_STORE and CLICKMW_JOURNAL elsewhere"
         yield Finding("file system", "bad", f"{folder} is mounted read-only", remedy)
     if mount.kind in _REMOTE:
-        text = f"{folder} is on {mount.kind}: SQLite's locks and log do not work over a network"
+        text = f"{folder} is on {mount.kind}: {over_network}"
         yield Finding("file system", "bad", text, "use a local disk")
     if mount.kind in _PASSING:
         yield Finding(

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from clickmw import ClickMW
+from clickmw import ClickMW, setting_up
 from clickmw.cli import main
 from clickmw.console import Install
 from clickmw.doctor import Finding, examine
@@ -200,6 +200,32 @@ def test_a_store_and_a_journal_on_a_disk_that_forgets_are_named() -> None:
     texts = [each.text for each in check_platform(settings) if each.topic == "file system"]
     assert len(texts) == 1
     assert "is on tmpfs: it is gone with the container" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("store", "remote", "words"),
+    [
+        ("sqlite:////srv/clicks.db", "/srv", ["SQLite's locks"]),
+        ("sqlite:////srv/clicks.db", "/var", ["journal's locks"]),
+        ("sqlite:////srv/clicks.db", "", ["SQLite's locks"]),
+        ("postgresql://host/clicks", "/var", ["journal's locks"]),
+    ],
+    ids=["database", "journal", "both", "no-file"],
+)
+def test_a_network_disk_is_said_to_harm_what_lies_on_it(
+    store: str, remote: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Mount("ext4", False)
+    monkeypatch.setattr(
+        setting_up,
+        "mount_of",
+        lambda folder: Mount("nfs4", False) if str(folder).startswith(remote) else local,
+    )
+    settings = settings_of(tmp_path, store=store, journal="/var/clicks.journal")
+    texts = [each.text for each in check_platform(settings) if each.topic == "file system"]
+    assert len(texts) == len(words)
+    for text, word in zip(texts, words, strict=True):
+        assert word in text
 
 
 @pytest.mark.parametrize("name", MANY_REPLICAS)
