@@ -95,7 +95,6 @@ LONGEST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make up the same examples in each run, however long one takes; other ones in the long run."""
-    steady = "not long" in config.option.markexpr
     for name, settings in (("steady", {"derandomize": True, "database": None}), ("searching", {})):
         hypothesis.settings.register_profile(
             name,
@@ -104,7 +103,11 @@ def pytest_configure(config: pytest.Config) -> None:
             print_blob=True,
             **settings,
         )
-    hypothesis.settings.load_profile("steady" if steady else "searching")
+    hypothesis.settings.load_profile("steady" if _is_steady(config) else "searching")
+
+
+def _is_steady(config: pytest.Config) -> bool:
+    return "not long" in config.option.markexpr
 
 
 @pytest.hookimpl(wrapper=True)
@@ -554,39 +557,71 @@ def chromium_path() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def engine_path(chromium_path: str, pytestconfig: pytest.Config) -> str:
+    """Where Chromium without its windows is: the same engine, four times as fast in opening a tab.
+
+    In the long run, and where it is not installed, it is Chromium as people have it.
+    """
+    alone = shutil.which("chromium-headless-shell")
+    if alone is None and os.environ.get("CI") == "true":
+        pytest.fail("CI must have chromium-headless-shell: .ci/run installs it")
+    return alone if alone and _is_steady(pytestconfig) else chromium_path
+
+
 # Of a module: while it runs, other tests of this thread could have no event loop of their own.
 @pytest.fixture(scope="module")
-def chromium(chromium_path: str) -> Iterator[Any]:
-    """A browser that keeps pages for its back button, as people's do.
+def browser_at() -> Iterator[Callable[[str], Any]]:
+    """Start the browser at a path, once; it keeps pages for its back button if it can, as people's do.
 
     All hosts below ``example`` are this machine: clickmw signs no link to ``localhost``.
     """
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path,
-            args=[
-                *(["--no-sandbox"] if os.geteuid() == 0 else []),
-                # Of the whole browser: what a closing page or a new tab sends first has this, too.
-                f"--user-agent={AGENT}",
-                "--host-resolver-rules=MAP *.example 127.0.0.1",
-            ],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
-        yield browser
-        browser.close()
+        started: dict[str, Any] = {}
+
+        def start(path: str) -> Any:
+            if path not in started:
+                started[path] = playwright.chromium.launch(
+                    executable_path=path,
+                    args=[
+                        *(["--no-sandbox"] if os.geteuid() == 0 else []),
+                        # Of the whole browser: what a closing page or a new tab sends first has this, too.
+                        f"--user-agent={AGENT}",
+                        "--host-resolver-rules=MAP *.example 127.0.0.1",
+                    ],
+                    ignore_default_args=["--disable-back-forward-cache"],
+                )
+            return started[path]
+
+        yield start
+        for browser in started.values():
+            browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium(browser_at: Callable[[str], Any], engine_path: str) -> Any:
+    """The engine of Chromium, without its windows and without the pages that a back button finds."""
+    return browser_at(engine_path)
 
 
 @pytest.fixture
-def profile_of(chromium: Any) -> Iterator[Callable[..., Any]]:
+def profile_of(
+    chromium: Any,
+    browser_at: Callable[[str], Any],
+    chromium_path: str,
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[..., Any]]:
     """Make a fresh profile of a person, options as of Playwright's ``new_context``.
 
     A script's uncaught error in any of its tabs fails the test.
     """
     made, errors = [], []
+    whole = request.node.get_closest_marker("whole_browser") is not None
+    browser = browser_at(chromium_path) if whole else chromium
 
     def make(**options: Any) -> Any:
-        made.append(chromium.new_context(**options))
+        made.append(browser.new_context(**options))
         made[-1].set_default_timeout(30_000)
         made[-1].on("weberror", lambda error: errors.append(str(error.error)))
         return made[-1]

@@ -152,7 +152,7 @@ def both(
         yield lite, house
 
 
-@pytest.mark.sampled(24)
+@pytest.mark.sampled(48)
 @pytest.mark.wide
 @pytest.mark.parametrize("name", FILTERS)
 def test_an_untidy_history_has_the_same_answers_under_every_filter(

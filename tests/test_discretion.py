@@ -28,7 +28,7 @@ from clickmw.stores.base import Filter, Reader
 
 #: The tests run on each of these kinds of store.
 STORES = ("sqlite", "postgresql")
-pytestmark = pytest.mark.sampled(4)
+pytestmark = pytest.mark.sampled(9)
 
 LEAST = 4
 KEY = "a key that sees every site"

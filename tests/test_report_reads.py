@@ -662,6 +662,7 @@ def few_and_many(reader: Reader, asked: Filter) -> list[Any]:
     return all_answers(reader, asked) + all_answers(reader, asked, limit=3, least=5)
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("short", [True, False], ids=["short", "long"])
 @pytest.mark.parametrize("way", ["queries", "others", "days"])
 def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
@@ -679,6 +680,7 @@ def test_the_answer_is_the_same_whichever_way_was_thought_to_be_the_shorter_one(
         assert few_and_many(reader, asked) == found
 
 
+@pytest.mark.sampled(3)
 def test_a_text_finds_the_same_queries_whether_their_ids_are_given_or_looked_for(
     filled: SQLiteStore, asked: Filter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -378,7 +378,8 @@ def test_a_script_may_prevent_a_click_after_all_others(tab: Tab) -> None:
 
 def test_a_click_that_opens_a_menu_is_none(tab: Tab) -> None:
     tab.page.clock.install()
-    tab.open(on_click("event.preventDefault()")).page.click("#two")
+    tab.open(on_click("event.preventDefault(); event.target.id = 'opened'")).page.click("#two")
+    tab.page.wait_for_selector("#opened")  # else a slow page may be clicked after those seconds
     tab.page.clock.run_for(5_500)
     tab.leave()
 
@@ -478,6 +479,7 @@ def test_the_script_may_be_there_twice(tab: Tab) -> None:
     assert tab.site.posts.count([]) == 1
 
 
+@pytest.mark.whole_browser
 def test_a_page_from_the_browsers_own_cache_counts_the_next_result(tab: Tab) -> None:
     tab.page.add_init_script("addEventListener('pageshow', (e) => { window.kept = e.persisted })")
     page = tab.open().page
@@ -561,6 +563,7 @@ def test_what_is_out_of_sight_is_not_seen(tab: Tab) -> None:
     assert seen["p"] == [["BWEB", 1]]
 
 
+@pytest.mark.whole_browser
 def test_what_was_seen_is_said_once_and_with_the_click(tab: Tab) -> None:
     page = tab.open().page
     page.wait_for_timeout(1_300)
@@ -622,6 +625,7 @@ def test_who_does_not_want_to_be_measured_is_not(wish: str, tab: Tab) -> None:
     assert tab.site.posts == []
 
 
+@pytest.mark.whole_browser
 def test_a_visitor_may_opt_out_and_in(tab: Tab) -> None:
     page = tab.open().page
     page.evaluate("clickmw.optOut()")
@@ -753,6 +757,7 @@ addEventListener("load", () => clickmw.search({query: "while it was prepared"}))
 # -- the extra ---------------------------------------------------------------------------------
 
 
+@pytest.mark.whole_browser
 def test_who_comes_back_is_reported_with_the_seconds(tab: Tab) -> None:
     page = tab.open(EXTRA).page
     page.click("#two")

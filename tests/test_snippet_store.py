@@ -369,6 +369,7 @@ def test_who_opts_out_on_the_page_is_counted_until_then(desk: Desk) -> None:
 # -- back again ------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole_browser
 def test_who_comes_back_clicks_again_but_searches_once(desk: Desk) -> None:
     page = desk.page
     desk.show(EXTRA)
