@@ -292,16 +292,26 @@ def test_a_schema_of_a_later_clickmw_is_left_alone(
             later.reader()
 
 
-def test_a_schema_of_version_3_is_brought_up_to_date_with_all_that_it_has(
-    postgres_url: str, store: PostgreSQLStore, postgres: PostgresServer, feed_of: Callable[..., Any]
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_older_schema_is_brought_up_to_date_with_all_that_it_has(
+    postgres_url: str,
+    store: PostgreSQLStore,
+    postgres: PostgresServer,
+    feed_of: Callable[..., Any],
+    version: int,
 ) -> None:
     feed_of(store)(SEARCH, CLICK)
     store.close()
-    postgres.query(f"UPDATE {store.schema}.meta SET value = '3' WHERE key = 'schema'")
+    postgres.query(f"DROP INDEX {store.schema}.total_result_shown")
+    postgres.query(f"UPDATE {store.schema}.meta SET value = '{version}' WHERE key = 'schema'")
     with closing(open_store(postgres_url, StoreOptions())) as later:
         with pytest.raises(StoreError, match="drain --once"):
             later.reader()
         later.migrate()
+        assert postgres.query(
+            f"SELECT count(*) FROM pg_indexes WHERE schemaname = '{store.schema}'"
+            " AND indexname = 'total_result_shown'"
+        ) == [(1,)]
         with closing(later.reader()) as reader:
             assert [row.query for row in reader.top_queries(DAYS, 9)] == ["tax"]
         assert later.check() == []

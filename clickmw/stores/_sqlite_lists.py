@@ -342,12 +342,21 @@ OF_FEW_DAYS = {
 }
 
 
-# Of the results that were shown and never clicked: in three steps, so that each knows how much the one
+# Of the results that were shown and never clicked: in four steps, so that each knows how much the one
 # before has found.
 _UNCLICKED_IN_DAYS = f"""
 NOT EXISTS (SELECT 1 FROM day_result AS said INDEXED BY days_of_result
              WHERE said.result = known.result AND said.site IN {_PLACES} AND said.{_DAYS}
                AND said.clicks > 0)
+"""
+PLACES = f"""
+-- One row per site that is asked for.
+SELECT site FROM {_EACH_PLACE} AS place
+"""
+UNCLICKED_MOST = f"""
+-- One row per result that was not clicked, those that a site has shown most over all days.
+SELECT result FROM total_result AS known INDEXED BY total_result_shown
+ WHERE known.site = :place AND {_UNCLICKED_IN_DAYS} ORDER BY impressions DESC LIMIT 3 * :limit
 """
 
 
@@ -363,14 +372,9 @@ SELECT chosen.result, sum(kept.impressions) AS shown
 
 
 UNCLICKED_BAR = f"""
--- One row: how often the last of a full list was shown at least.
-{DAYS_AND_SITES} likely AS MATERIALIZED (
-  SELECT DISTINCT result FROM (
-    SELECT result FROM total_result WHERE site IN {_PLACES}
-     ORDER BY 1.0 * impressions / (1 + clicks * clicks) DESC LIMIT 3 * :limit)
-), unclicked AS MATERIALIZED (SELECT result FROM likely AS known WHERE {_UNCLICKED_IN_DAYS})
-SELECT max(:least, coalesce(
-         (SELECT shown FROM ({_shown("SELECT result FROM unclicked")}) LIMIT 1 OFFSET :limit - 1), 0))
+-- One row: how often the last of a full list of these results was shown at least.
+{DAYS_AND_SITES} ranked AS MATERIALIZED ({_shown("SELECT value AS result FROM json_each(:queries)")})
+SELECT max(:least, coalesce((SELECT shown FROM ranked ORDER BY shown DESC LIMIT 1 OFFSET :limit - 1), 0))
 """
 # The totals have no impressions of a site's newest day. What has enough of both has nine tenths of it
 # in the totals, or one tenth of it on the newest day.
@@ -378,8 +382,8 @@ UNCLICKED_FEW = f"""
 -- One list of the results that were not clicked and may have been shown so often.
 WITH place (site) AS (SELECT id FROM site WHERE :site IS NULL OR id = :site)
 SELECT json_group_array(result) FROM (
-  SELECT result FROM total_result
-   WHERE site IN {_PLACES} AND 10 * impressions * (SELECT count(*) FROM place) >= 9 * :bar
+  SELECT result FROM place CROSS JOIN total_result AS known INDEXED BY total_result_shown
+      ON known.site = place.site AND known.impressions >= {_share("(9 * :bar + 9) / 10")}
   UNION
   SELECT result FROM shown_through
    CROSS JOIN day_result ON day_result.site = shown_through.site AND day_result.day = shown_through.day + 1

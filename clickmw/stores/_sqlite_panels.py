@@ -224,9 +224,18 @@ class SQLiteReader(DrilldownReader):
     def results_without_clicks(self, asked: Filter, limit: int, *, least: int) -> list[ResultRow]:
         """Return the results that were shown most and never clicked, by site and days only."""
         bound = self._bind(asked, limit, least=least)
+        bound["queries"] = self._shown_most(bound)
         bound["bar"] = self._rows(lists.UNCLICKED_BAR, bound)[0][0]
         bound["queries"] = self._rows(lists.UNCLICKED_FEW, bound)[0][0]
         return self._results(lists.UNCLICKED_RESULTS, bound)
+
+    def _shown_most(self, bound: dict[str, Any]) -> str:
+        """Return a list of ids: what each site has shown most of what was not clicked."""
+        most: set[int] = set()
+        for (place,) in self._rows(lists.PLACES, bound):
+            found = self._rows(lists.UNCLICKED_MOST, {**bound, "place": place})
+            most.update(result for (result,) in found)
+        return json.dumps(sorted(most))
 
     def positions(self, asked: Filter) -> list[PositionRow]:
         """Return impressions and clicks by position, module by module."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlite_utils.db import Database
 
 #: ``PRAGMA user_version`` of a database that has every migration.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 #: The oldest schema whose clickmw can still read what this one writes.
 READABLE_BY = 3
 
@@ -517,6 +517,10 @@ def _apply(connection: sqlite3.Connection) -> None:
     @migrations()
     def often(database: Database) -> None:
         run_script(database.conn, totals.INDEXES_V4)
+
+    @migrations()
+    def shown(database: Database) -> None:
+        run_script(database.conn, totals.INDEX_V5)
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)

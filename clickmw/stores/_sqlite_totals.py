@@ -46,6 +46,10 @@ CREATE INDEX total_query_often ON total_query (
 ) WHERE searches + clicks >= {LEAST_OFTEN};
 CREATE INDEX total_query_empty ON total_query (site, query) WHERE searches_empty > 0;
 """
+INDEX_V5 = """
+-- What was shown most and not clicked is found at the head. Impressions change once a day.
+CREATE INDEX total_result_shown ON total_result (site, impressions);
+"""
 
 _ADD_QUERIES = """
 -- One row per query.
