@@ -376,8 +376,8 @@ def is_sealed(path: Path) -> bool:
     if os.name != "posix":
         return True
     file = os.open(path, os.O_RDONLY)
-    try:
-        return lock(file)
+    try:  # shared: over NFS a file that is only read takes no other lock (flock(2))
+        return lock(file, shared=True)
     finally:
         os.close(file)
 

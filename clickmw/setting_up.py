@@ -190,13 +190,9 @@ MANY_REPLICAS = (
     "GAE_INSTANCE",
 )
 _REMOTE = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs")
-#: What is wrong with these below a database, and below a journal alone. Source: flock(2), NFS details:
-#: an exclusive lock needs a file that is open for writing, and a segment is only read to see who has it.
+#: What is wrong with these below a database, and below a journal alone.
 _OF_SQLITE = "SQLite's locks and log do not work over a network"
-_OF_JOURNAL = (
-    "answers of the site wait for the network, and the journal's locks may not work over it: segments"
-    " that are done may then stay"
-)
+_OF_JOURNAL = "answers of the site wait for the network, and its locks may not say who writes"
 _PASSING = ("overlay", "tmpfs", "ramfs", "aufs")
 
 

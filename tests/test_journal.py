@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -345,6 +346,30 @@ def test_a_segment_of_a_living_process_is_not_sealed(
     assert not is_sealed(path)
     other.kill()
     other.wait()
+    assert is_sealed(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of files are POSIX")
+def test_a_segment_on_a_network_disk_is_sealed_when_its_writer_has_closed_it(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    flock = fcntl.flock
+
+    def over_nfs(file: int, operation: int) -> None:
+        # As flock(2) says of NFS: an exclusive lock needs a file that is open for writing, a shared one for reading.
+        mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+        if mode == (os.O_RDONLY if operation & fcntl.LOCK_EX else os.O_WRONLY):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", over_nfs)
+    journal.write((CLICK,))
+    path = segment_of(journal)
+    journal_module._live_here.clear()  # as another process sees it
+    assert not is_sealed(path)
+    journal.close()
     assert is_sealed(path)
 
 

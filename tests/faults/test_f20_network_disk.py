@@ -1,7 +1,7 @@
 """F-20: database or journal lie on a network file system.
 
 Doctor and set-up page say that SQLite's locks and log do not work there, or of a journal alone that answers wait for the
-network and segments may stay, and what to do. Nothing is refused: the type of a mount is a hint, and a site must not fail
+network, and what to do. Nothing is refused: the type of a mount is a hint, and a site must not fail
 over it.
 """
 
