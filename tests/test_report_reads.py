@@ -588,6 +588,12 @@ def test_results_without_clicks_are_those_of_the_views(
     assert reader.results_without_clicks(asked, EVERYTHING, least=least) == rows
 
 
+def test_of_no_sites_there_is_a_share_as_of_one(reader: Any) -> None:
+    # Whether PostgreSQL asks for it at all is for its planner to say.
+    assert reader._rows(f"SELECT {_sqlite_lists._share('9')}", {"site": -1}) == [(9,)]
+    assert reader._rows(f"SELECT {_sqlite_lists._share('9')}", {"site": None}) == [(5,)]
+
+
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_a_short_list_of_results_has_the_largest_of_the_full_one(
     reader: Reader, asked: Filter, limit: int

@@ -93,8 +93,9 @@ _OFTEN = f"""
 
 
 def _share(least: str) -> str:
-    """Return SQL for what one of the sites asked for must have of *least*."""
-    return f"(SELECT ({least} + count(*) - 1) / count(*) FROM {_EACH_PLACE} AS place)"
+    """Return SQL for what one of the sites asked for must have of *least*; of no sites, as of one."""
+    sites = "max(count(*), 1)"
+    return f"(SELECT ({least} + {sites} - 1) / {sites} FROM {_EACH_PLACE} AS place)"
 
 
 def _often(
