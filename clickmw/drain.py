@@ -27,6 +27,7 @@ from clickmw.forks import in_forked_child
 from clickmw.journal import (
     FORMAT_VERSION,
     Journal,
+    is_locked,
     is_sealed,
     lock,
     read_header,
@@ -92,13 +93,9 @@ class DrainLock:
     def is_taken(self) -> bool:
         """Tell whether another process holds the lock now."""
         try:
-            file = os.open(self.path, os.O_RDONLY)
+            return is_locked(self.path)
         except OSError:
             return False
-        try:
-            return not lock(file, shared=True)
-        finally:
-            os.close(file)
 
     def release(self) -> None:
         """Let another process drain."""

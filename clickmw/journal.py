@@ -373,11 +373,14 @@ def is_sealed(path: Path) -> bool:
     status = path.stat()
     if status.st_size == 0:  # its writer may not have locked it yet
         return time.time() - status.st_mtime > STILLBORN_S
-    if os.name != "posix":
-        return True
+    return not is_locked(path)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process that lives has locked the file at *path*; OSError where there is none."""
     file = os.open(path, os.O_RDONLY)
     try:  # shared: over NFS a file that is only read takes no other lock (flock(2))
-        return lock(file, shared=True)
+        return not lock(file, shared=True)
     finally:
         os.close(file)
 

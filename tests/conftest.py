@@ -607,9 +607,9 @@ def chromium(browser_at: Callable[[str], Any], engine_path: str) -> Any:
 
 @pytest.fixture
 def profile_of(
-    chromium: Any,
     browser_at: Callable[[str], Any],
     chromium_path: str,
+    engine_path: str,
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Any]]:
     """Make a fresh profile of a person, options as of Playwright's ``new_context``.
@@ -618,7 +618,7 @@ def profile_of(
     """
     made, errors = [], []
     whole = request.node.get_closest_marker("whole_browser") is not None
-    browser = browser_at(chromium_path) if whole else chromium
+    browser = browser_at(chromium_path if whole else engine_path)
 
     def make(**options: Any) -> Any:
         made.append(browser.new_context(**options))

@@ -25,7 +25,7 @@ from clickmw.stores._sqlite_check import check
 from clickmw.stores._sqlite_digests import SWITCH, switch_on
 from clickmw.stores._sqlite_export import export
 from clickmw.stores._sqlite_reading import day_number
-from clickmw.stores._sqlite_schema import migrate
+from clickmw.stores._sqlite_schema import SET_LINE, migrate
 from clickmw.stores._sqlite_totals import sum_again
 from clickmw.stores.base import Extract, StoreOptions, Tell
 
@@ -136,7 +136,7 @@ def _copy_rest(client: Client, connection: sqlite3.Connection) -> None:
     rows = client.rows(
         f"SELECT key, value FROM meta WHERE key NOT IN ('schema', 'shards', '{SWITCH}')"
     )
-    connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
+    connection.executemany(SET_LINE, rows)
     connection.executemany(
         "INSERT INTO ledger (name, events) VALUES (?, ?)", sorted(progress.ledger(client).items())
     )

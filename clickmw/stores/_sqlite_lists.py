@@ -361,41 +361,35 @@ SELECT result FROM total_result AS known INDEXED BY total_result_shown
 """
 
 
-def _shown(chosen: str) -> str:
-    """Return SQL for how often the results *chosen* were shown, most often first."""
-    return f"""
-SELECT chosen.result, sum(kept.impressions) AS shown
-  FROM ({chosen}) AS chosen CROSS JOIN days CROSS JOIN place
- CROSS JOIN day_result AS kept
-         ON kept.site = place.site AND kept.day = days.day AND kept.result = chosen.result
- GROUP BY chosen.result HAVING sum(kept.impressions) >= :least ORDER BY shown DESC, chosen.result LIMIT :limit
+_SHOWN = f"""
+{DAYS_AND_SITES} ranked AS MATERIALIZED (
+  SELECT chosen.value AS result, sum(kept.impressions) AS shown
+    FROM json_each(:queries) AS chosen CROSS JOIN days CROSS JOIN place
+   CROSS JOIN day_result AS kept
+           ON kept.site = place.site AND kept.day = days.day AND kept.result = chosen.value
+   GROUP BY chosen.value HAVING sum(kept.impressions) >= :least ORDER BY shown DESC, chosen.value LIMIT :limit)
 """
-
-
 UNCLICKED_BAR = f"""
 -- One row: how often the last of a full list of these results was shown at least.
-{DAYS_AND_SITES} ranked AS MATERIALIZED ({_shown("SELECT value AS result FROM json_each(:queries)")})
-SELECT max(:least, coalesce((SELECT shown FROM ranked ORDER BY shown DESC LIMIT 1 OFFSET :limit - 1), 0))
+{_SHOWN}SELECT max(:least, coalesce((SELECT shown FROM ranked ORDER BY shown DESC LIMIT 1 OFFSET :limit - 1), 0))
 """
 # The totals have no impressions of a site's newest day. What has enough of both has nine tenths of it
 # in the totals, or one tenth of it on the newest day.
 UNCLICKED_FEW = f"""
 -- One list of the results that were not clicked and may have been shown so often.
-WITH place (site) AS (SELECT id FROM site WHERE :site IS NULL OR id = :site)
 SELECT json_group_array(result) FROM (
-  SELECT result FROM place CROSS JOIN total_result AS known INDEXED BY total_result_shown
+  SELECT result FROM {_EACH_PLACE} AS place CROSS JOIN total_result AS known INDEXED BY total_result_shown
       ON known.site = place.site AND known.impressions >= {_share("(9 * :bar + 9) / 10")}
   UNION
   SELECT result FROM shown_through
    CROSS JOIN day_result ON day_result.site = shown_through.site AND day_result.day = shown_through.day + 1
    WHERE shown_through.site IN {_PLACES} AND shown_through.day + 1 BETWEEN :first_day AND :last_day
-     AND 10 * impressions * (SELECT count(*) FROM place) >= :bar) AS known
+     AND impressions >= {_share("(:bar + 9) / 10")}) AS known
  WHERE {_UNCLICKED_IN_DAYS}
 """
 UNCLICKED_RESULTS = f"""
 -- One row per result of a list of ids that was shown often enough, most shown first.
-{DAYS_AND_SITES} ranked AS MATERIALIZED ({_shown("SELECT value AS result FROM json_each(:queries)")})
-SELECT iif(result.url = '', result.doc_id, result.url), result.title, 0, shown, 0, 0
+{_SHOWN}SELECT iif(result.url = '', result.doc_id, result.url), result.title, 0, shown, 0, 0
   FROM ranked JOIN result ON result.id = ranked.result ORDER BY shown DESC, 1
 """
 

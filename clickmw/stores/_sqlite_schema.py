@@ -524,9 +524,7 @@ def _apply(connection: sqlite3.Connection) -> None:
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)
-    connection.execute(
-        "INSERT OR REPLACE INTO meta (key, value) VALUES ('readable_by', ?)", (str(READABLE_BY),)
-    )
+    connection.execute(SET_LINE, ("readable_by", str(READABLE_BY)))
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
