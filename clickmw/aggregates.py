@@ -23,6 +23,7 @@ MOST_DAYS = 90
 ROWS = 100  #: of a page, when nobody says how many
 MOST_ROWS = 1_000
 MOST_PAGES = 1_000_000_000  #: far behind any last page, and an offset that every store can count to
+LARGEST_ID = (1 << 63) - 1  #: as the document says: int64
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -128,8 +129,8 @@ def _scope(
         return [holder.site], publisher_of(sites.by_handle(holder.site), holder.site).id
     if holder.scope == "admin" and asked.get("publisher_id") not in (None, ""):
         chosen = whole_number(asked["publisher_id"])
-        if chosen is None:
-            raise _wrong("publisher_id must be a whole number")
+        if chosen is None or not 0 <= chosen <= LARGEST_ID:
+            raise _wrong(f"publisher_id must be a whole number from 0 to {LARGEST_ID}")
         return [site.handle for site in sites.all if _publisher_id(site) == chosen], chosen
     publishers = {_publisher_id(site) for site in sites.all}
     return None, publishers.pop() if len(publishers) == 1 else None

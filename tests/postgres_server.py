@@ -27,7 +27,12 @@ START_S = 60.0
 
 
 def find_programs() -> Path:
-    """Return the folder of PostgreSQL's programs; without one skip, but not in CI."""
+    """Return the folder of PostgreSQL's programs; without one skip, but not in CI.
+
+    ``POSTGRES_PROGRAMS`` names another version's.
+    """
+    if named := os.environ.get("POSTGRES_PROGRAMS"):
+        return Path(named)
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for name in ("pg_config",):
         if found := shutil.which(name):

@@ -286,10 +286,12 @@ def test_a_key_shows_the_rows_of_its_sites(
     assert answer["meta"]["publisher_id"] == said
 
 
-def test_a_publisher_that_is_no_number_is_refused_to_an_admin() -> None:
-    refused = refusal({**MARCH, "publisher_id": "45 or 46"})
+@pytest.mark.parametrize("publisher_id", ["45 or 46", "-1", -1, str(1 << 63), "1.5", True])
+def test_a_publisher_that_is_no_number_is_refused_to_an_admin(publisher_id: object) -> None:
+    refused = refusal({**MARCH, "publisher_id": publisher_id})
 
-    assert refused == (400, "BAD_REQUEST", "publisher_id must be a whole number")
+    most = (1 << 63) - 1
+    assert refused == (400, "BAD_REQUEST", f"publisher_id must be a whole number from 0 to {most}")
 
 
 def test_a_key_that_only_writes_reads_nothing() -> None:

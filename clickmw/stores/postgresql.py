@@ -143,7 +143,7 @@ class PostgreSQLStore(SQLStore):
         """Refuse: PostgreSQL has tools for that, which know its replicas and its log."""
         raise StoreError(
             f"clickmw does not copy a PostgreSQL database. Run: pg_dump --schema={self.schema} "
-            f"--format=custom --file={path} (or the base backups that you have)"
+            f"--file={path} (or the base backups that you have)"
         )
 
     def copy_from(self, source: Store, tell: Tell) -> dict[str, int]:

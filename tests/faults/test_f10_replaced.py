@@ -61,9 +61,13 @@ def _restore(site: Any, path: Path) -> None:
     if site.door.store.kind == "sqlite":
         shutil.copy(path, site.folder / "restored.db")
         (site.folder / "restored.db").replace(site.database)
-    else:
-        _delete(site)
-        _run("psql", "--quiet", f"--dbname={site.door.store.url}", f"--file={path}")
+    else:  # as the documentation says it: nobody sees the moment without tables, and makes them anew
+        store = site.door.store
+        _run(
+            "psql", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", f"--dbname={store.url}",
+            f"--command=LOCK TABLE {store.schema}.meta", f"--command=DROP SCHEMA {store.schema} CASCADE",
+            f"--file={path}",
+        )  # fmt: skip
 
 
 def _run(program: str, *words: str) -> None:
