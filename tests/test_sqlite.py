@@ -451,12 +451,98 @@ LARGE = (
 @pytest.mark.parametrize("sql", STATEMENTS.values(), ids=STATEMENTS.keys())
 def test_no_statement_of_the_drain_reads_a_whole_table(store: SQLiteStore, sql: str) -> None:
     store.migrate()
-    asked = sql.replace("VALUES {}", "VALUES (1, 1, 1)").replace("{}", "1")
+    wanted = re.search(r"wanted \(([^)]*)\)", sql)
+    row = ", ".join("1" for _ in wanted[1].split(",")) if wanted else ""
+    asked = sql.replace("VALUES {}", f"VALUES ({row})").replace("{}", "1")
     plan = [
         row[3] for row in read(store.path, "EXPLAIN QUERY PLAN " + re.sub(r"[?:]\w*", "1", asked))
     ]
     assert plan
     assert [step for step in plan if re.match(rf"SCAN ({LARGE})\b", step)] == []
+
+
+Batches = tuple[list[Any], ...]
+
+
+def _pages(count: int, source: str = "page", query_id: bool = True) -> Batches:
+    """Return searches, each with a click in the batch after it and another one in the next."""
+    searched, followed, again = [], [], []
+    for number in range(count):
+        key, visitor, query = new_query_id(START_MS), f"{number:016x}", f"query {number}"
+        shown = (Shown(f"/{number}", 1, "BWEB"),)
+        searched.append(
+            Search(START_MS, "default", key, query, shown, visitor=visitor, source=source)
+        )
+        click = CLICK._replace(url=f"/{number}", source=source, visitor=visitor)
+        click = click._replace(query_id=key) if query_id else click._replace(query=query)
+        followed.append(click._replace(received_ms=START_MS + 1_000))
+        again.append(click._replace(received_ms=START_MS + 2_000))
+    return searched, followed, again
+
+
+def _told_late(count: int) -> Batches:
+    searched, followed, again = _pages(count, "addsearch", query_id=False)
+    return followed, searched, again
+
+
+def _of_keys(count: int) -> Batches:
+    click = CLICK._replace(source="searchgov")
+    clicks = [
+        click._replace(url=f"https://host{n}.example/", dedupe_key=f"{n:016x}")
+        for n in range(count)
+    ]
+    return clicks, [each._replace(received_ms=START_MS + 1_000) for each in clicks]
+
+
+def _ads(count: int) -> Batches:
+    ad = Impression(START_MS, "default", "ad_impression", (Shown("", 1, ""),), source="vtexads")
+    ads = [ad._replace(ad_id=f"ad {n}", dedupe_key=f"{n:016x}") for n in range(count)]
+    return ads, [each._replace(received_ms=START_MS + 1_000) for each in ads]
+
+
+def _typed(count: int) -> Batches:
+    searched, *_ = _pages(count)
+    longer = [
+        search._replace(
+            query=f"{search.query} and more",
+            query_id=new_query_id(START_MS),
+            received_ms=START_MS + 900,
+        )
+        for search in searched
+    ]
+    return searched, longer
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        _pages,
+        lambda count: _pages(count, "addsearch", query_id=False),
+        _told_late,
+        _of_keys,
+        _ads,
+        _typed,
+    ],
+    ids=["pages", "words", "words before their search", "senders' keys", "ads", "typing"],
+)
+def test_a_batch_asks_as_often_however_many_events_it_has(
+    batches: Callable[[int], Batches], new_store: Any, feed_of: Any
+) -> None:
+    """Each question is a way to a server and back, where the database is on another machine."""
+
+    def questions(count: int) -> int:
+        asked: list[str] = []
+        with closing(new_store()) as store:
+            feed = feed_of(store)
+            store._writer().set_trace_callback(asked.append)
+            for batch in batches(count):
+                feed(*batch)
+            store._writer().set_trace_callback(None)
+            assert store.check() == []
+        question = re.compile(r"(?:\s|--.*\n)*(?:SELECT|WITH)\b")
+        return sum(bool(question.match(sql)) for sql in asked)
+
+    assert questions(40) == questions(10)
 
 
 def test_a_list_where_a_text_belongs_is_one_bad_event(new_store: Any, feed_of: Any) -> None:

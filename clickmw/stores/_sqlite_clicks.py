@@ -38,41 +38,51 @@ FIND_MOVED = f"""
 -- One row per click that had to be kept without the URL of its result.
 SELECT id, {CLICK_COLUMNS} FROM click WHERE by_digest AND result = ? AND doc_id = ?
 """
+# The joins are forced into this order, as in all that is asked of a list.
 FIND_TOLD = f"""
--- One row per click that may belong to a search by its words.
-SELECT id, {CLICK_COLUMNS} FROM click
- WHERE told AND visitor = ? AND query = ? AND source = ? AND site = ? AND received_ms BETWEEN ? AND ?
+-- One row per click that may belong to a search of a list by its words.
+WITH wanted (by_visitor, by_query, by_source, at_site, since_ms, until_ms) AS (VALUES {{}})
+SELECT id, {CLICK_COLUMNS} FROM wanted CROSS JOIN click
+ WHERE told AND visitor = by_visitor AND query = by_query AND source = by_source AND site = at_site
+   AND received_ms BETWEEN since_ms AND until_ms
 """
 _TOLD_SEARCH = """
-SELECT received_ms, query_id FROM search
- WHERE told AND visitor = :visitor AND query = :query AND source = :source AND site = :site
-"""
+SELECT place, found.received_ms, found.query_id FROM wanted CROSS JOIN search AS found
+ WHERE found.query_id = (
+   SELECT query_id FROM search
+    WHERE told AND visitor = by_visitor AND query = by_query AND source = by_source AND site = at_site
+      AND received_ms"""
 FIND_TOLD_SEARCH = f"""
--- Up to two rows: the last search with a click's words before it, and the first one after it.
-SELECT * FROM ({_TOLD_SEARCH} AND received_ms BETWEEN :now - {CLICK_HORIZON_MS} AND :now
-                ORDER BY received_ms DESC, query_id DESC LIMIT 1)
+-- Up to two rows per click of a list: the last search with its words before it, and the first one after it.
+WITH wanted (place, by_visitor, by_query, by_source, at_site, now_ms) AS (VALUES {{}})
+{_TOLD_SEARCH} BETWEEN now_ms - {CLICK_HORIZON_MS} AND now_ms
+    ORDER BY received_ms DESC, query_id DESC LIMIT 1)
 UNION ALL
-SELECT * FROM ({_TOLD_SEARCH} AND received_ms > :now AND received_ms <= :now + {EARLY_CLICK_MS}
-                ORDER BY received_ms, query_id LIMIT 1)
+{_TOLD_SEARCH} > now_ms AND received_ms <= now_ms + {EARLY_CLICK_MS}
+    ORDER BY received_ms, query_id LIMIT 1)
 """
 # What a decision needs: the counted clicks of a window before, and all from that moment on.
-_SINCE = " AND drop_reason = 0 AND received_ms > ?3 AND received_ms < ?4"
-_FROM = " AND drop_reason IN (0, ?5) AND received_ms >= ?4"
-_OF_PAGE = f"SELECT id, {CLICK_COLUMNS} FROM click WHERE query_id = ?1 AND visitor IS ?2"
-_OF_KEY = f"SELECT id, {CLICK_COLUMNS} FROM click WHERE dedupe_key = ?1 AND kind = ?2"
+_SAME = "WITH wanted (place, shared, name, since_ms, from_ms, duplicate) AS (VALUES {})"
+_SINCE = " AND drop_reason = 0 AND received_ms > since_ms AND received_ms < from_ms"
+_FROM = " AND drop_reason IN (0, duplicate) AND received_ms >= from_ms"
+_EACH = f"SELECT place, id, {CLICK_COLUMNS} FROM wanted CROSS JOIN click"
+_OF_PAGE = f"{_EACH} WHERE query_id = shared AND visitor IS name"
+_OF_KEY = f"{_EACH} WHERE dedupe_key = shared AND kind = name"
 FIND_SAME_PAGE = f"""
--- One row per click of one visitor on one page.
-{_OF_PAGE + _SINCE} UNION ALL {_OF_PAGE + _FROM}
+-- One row per click of a visitor on a page, of a list of both, and its place in that.
+{_SAME} {_OF_PAGE + _SINCE} UNION ALL {_OF_PAGE + _FROM}
 """
 FIND_SAME_KEY = f"""
--- One row per click that its sender calls the same as another.
-{_OF_KEY + _SINCE} UNION ALL {_OF_KEY + _FROM}
+-- One row per click that its sender calls the same as another, of a list, and its place in that.
+{_SAME} {_OF_KEY + _SINCE} UNION ALL {_OF_KEY + _FROM}
 """
 RECOUNT_OWN = """
--- One row: the counted clicks on one page within a day of it, and the best position among them.
-SELECT count(*), min(nullif(position, 0)) FROM click
- WHERE query_id = :query_id AND view_id IS :view_id AND drop_reason = 0
-   AND kind IN (SELECT id FROM term WHERE text IN ('result', 'ad')) AND received_ms < :horizon_ms
+-- One row per search of a list: the counted clicks on its page within a day of it, and the best position.
+WITH wanted (search, page, view, until_ms) AS (VALUES {})
+SELECT search, count(click.id), min(nullif(click.position, 0)) FROM wanted
+  LEFT JOIN click ON click.query_id = page AND click.view_id IS view AND click.drop_reason = 0
+        AND click.kind IN (SELECT id FROM term WHERE text IN ('result', 'ad')) AND click.received_ms < until_ms
+ GROUP BY search
 """
 _NEW_COLUMNS = f"id, {CLICK_COLUMNS}, session, referrer_host, user_activated, position_raw"
 ADD_CLICK = f"""
@@ -243,29 +253,41 @@ class Clicks:
                 told = Told(search.received_ms, search.query_id)
                 arrived.setdefault(shared, []).append(told)
         clicks = [click for click in self.states if click.told]
-        for words, searches in arrived.items():
+        for searches in arrived.values():
             searches.sort()
-            clicks += self._stored_between(words, searches[0], searches[-1])
-        found = [self._search_of(click, arrived.get(click.words(), ())) for click in clicks]
+        clicks += self._stored_near(arrived)
+        found = self._searches_of(clicks, arrived)
         self.batch.load_searches(filter(None, found))
         for click, query_id in zip(clicks, found, strict=True):
             if query_id != click.query_id:
                 self._lead(click, query_id)
 
-    def _stored_between(self, words: Words, first: Told, last: Told) -> list[ClickState]:
-        """Return the stored clicks with these *words* that a search between *first* and *last* may lead."""
-        since = first.received_ms - EARLY_CLICK_MS
-        until = last.received_ms + CLICK_HORIZON_MS
-        rows = self.batch.connection.execute(FIND_TOLD, (*words, since, until))
-        return [self._state(row) for row in rows]
+    def _stored_near(self, arrived: Mapping[Words, Sequence[Told]]) -> list[ClickState]:
+        """Return the stored clicks that searches which *arrived* may lead, by their words."""
+        asked = [
+            (
+                *words,
+                searches[0].received_ms - EARLY_CLICK_MS,
+                searches[-1].received_ms + CLICK_HORIZON_MS,
+            )
+            for words, searches in arrived.items()
+        ]
+        return [self._state(row) for row in self.batch.find(FIND_TOLD, asked, "(?, ?, ?, ?, ?, ?)")]
 
-    def _search_of(self, click: ClickState, arrived: Sequence[Told]) -> bytes | None:
-        visitor, query, source, site = click.words()
-        asked = {"visitor": visitor, "query": query, "source": source, "site": site}
-        rows = self.batch.connection.execute(
-            FIND_TOLD_SEARCH, {**asked, "now": click.received_ms}
-        ).fetchall()
-        return search_of_click(click.received_ms, sorted([*map(Told._make, rows), *arrived]))
+    def _searches_of(
+        self, clicks: Sequence[ClickState], arrived: Mapping[Words, Sequence[Told]]
+    ) -> list[bytes | None]:
+        """Return for each of *clicks* the search that shares its words, stored or among the *arrived*."""
+        asked = [(n, *click.words(), click.received_ms) for n, click in enumerate(clicks)]
+        near: dict[int, list[Told]] = {}
+        for place, *told in self.batch.find(FIND_TOLD_SEARCH, asked, "(?, ?, ?, ?, ?, ?)"):
+            near.setdefault(place, []).append(Told(*told))
+        return [
+            search_of_click(
+                click.received_ms, sorted([*near.get(n, ()), *arrived.get(click.words(), ())])
+            )
+            for n, click in enumerate(clicks)
+        ]
 
     def _lead(self, click: ClickState, query_id: bytes | None) -> None:
         if click.id is not None:
@@ -293,10 +315,13 @@ class Clicks:
             if key is not None:
                 pending.setdefault(key, [])
                 since[key] = min(since.get(key, click.received_ms), click.received_ms)
-        options = self.batch.dictionaries.options
         for key, clicks in pending.items():
             from_ms = min((click.received_ms for click in clicks), default=since.get(key, 0))
-            for group in self._groups(key, clicks, min(from_ms, since.get(key, from_ms))):
+            since[key] = min(from_ms, since.get(key, from_ms))
+        options = self.batch.dictionaries.options
+        stored = self._stored_of(since)
+        for key, clicks in pending.items():
+            for group in self._groups(key, clicks, stored.get(key, ())):
                 ad = group[0].kind == "ad"
                 window_ms = options.ad_dedupe_window_ms if ad else options.dedupe_window_ms
                 self._walk(group, window_ms)
@@ -316,14 +341,11 @@ class Clicks:
         return None
 
     def _groups(
-        self, key: Key, pending: Sequence[ClickState], from_ms: int
+        self, key: Key, pending: Sequence[ClickState], stored: Sequence[Any]
     ) -> Iterable[list[ClickState]]:
-        """Return the clicks of *key*, one list for each target; what is settled is left out.
-
-        A decision rests on what was received before, so all before *from_ms* stand.
-        """
+        """Return the *pending* and the *stored* clicks of *key*, one list for each target."""
         clicks = {id(click): click for click in pending}
-        for row in self._stored_of(key, from_ms):
+        for row in stored:
             click = self._state(row)
             if click.walks() and self._key(click) == key:
                 clicks[id(click)] = click
@@ -333,17 +355,29 @@ class Clicks:
             groups.setdefault(target, []).append(click)
         return groups.values()
 
-    def _stored_of(self, key: Key, from_ms: int) -> Sequence[Any]:
-        how, shared, name = key
-        search = self.batch.searches.get(shared) if how == "page" else None
-        if search is not None and not search.stored:
-            return ()  # whatever was stored for it waited, and is here
+    def _stored_of(self, since: Mapping[Key, int]) -> dict[Key, list[Any]]:
+        """Return the rows of stored clicks of each key; what is settled is left out.
+
+        A decision rests on what was received before, so all before *since* stand.
+        """
         options = self.batch.dictionaries.options
-        since_ms = from_ms - max(options.dedupe_window_ms, options.ad_dedupe_window_ms)
-        name = self.batch.term(str(name)) if how == "key" else name
-        asked = (shared, name, since_ms, from_ms, self.batch.term("duplicate"))
-        sql = FIND_SAME_KEY if how == "key" else FIND_SAME_PAGE
-        return self.batch.connection.execute(sql, asked).fetchall()
+        window_ms = max(options.dedupe_window_ms, options.ad_dedupe_window_ms)
+        duplicate = self.batch.term("duplicate")
+        keys = list(since)
+        asked: dict[str, list[tuple[object, ...]]] = {"page": [], "key": []}
+        for place, (how, shared, name) in enumerate(keys):
+            search = self.batch.searches.get(shared) if how == "page" else None
+            if (
+                search is None or search.stored
+            ):  # else whatever was stored for it waited, and is here
+                named = self.batch.term(str(name)) if how == "key" else name
+                from_ms = since[keys[place]]
+                asked[how].append((place, shared, named, from_ms - window_ms, from_ms, duplicate))
+        found: dict[Key, list[Any]] = {}
+        for how, sql in (("page", FIND_SAME_PAGE), ("key", FIND_SAME_KEY)):
+            for place, *row in self.batch.find(sql, asked[how], "(?, ?, ?, ?, ?, ?)"):
+                found.setdefault(keys[place], []).append(row)
+        return found
 
     def _walk(self, group: list[ClickState], window_ms: int) -> None:
         group.sort(key=lambda click: (click.received_ms, click.event_id))
@@ -430,18 +464,22 @@ class Clicks:
                 batch.touch_search(search)
                 search.own_clicks += 1
                 search.own_best = min(filter(None, (search.own_best, click.position)), default=None)
-        for query_id in batch.recount & batch.searches.keys():
-            self._recount(batch.searches[query_id])
+        self._recount([batch.searches[key] for key in batch.recount & batch.searches.keys()])
 
-    def _recount(self, search: SearchState) -> None:
-        self.batch.touch_search(search)
-        asked = {
-            "query_id": search.viewed or search.query_id,
-            "view_id": search.query_id if search.viewed else None,
-            "horizon_ms": search.received_ms + CLICK_HORIZON_MS,
-        }
-        row = self.batch.connection.execute(RECOUNT_OWN, asked).fetchone()
-        search.own_clicks, search.own_best = row
+    def _recount(self, searches: Sequence[SearchState]) -> None:
+        asked = [
+            (
+                search.query_id,
+                search.viewed or search.query_id,
+                search.query_id if search.viewed else None,
+                search.received_ms + CLICK_HORIZON_MS,
+            )
+            for search in searches
+        ]
+        for query_id, *own in self.batch.find(RECOUNT_OWN, asked, "(?, ?, ?, ?)"):
+            search = self.batch.searches[query_id]
+            self.batch.touch_search(search)
+            search.own_clicks, search.own_best = own
 
 
 def _row(click: ClickState, reason: int, kind: int) -> tuple[object, ...]:

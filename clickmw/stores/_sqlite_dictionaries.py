@@ -20,6 +20,11 @@ _CHUNK = 400
 _FIND_SITE = "SELECT id, time_zone FROM site WHERE handle = ?"
 _ADD_SITE = "INSERT INTO site (handle, time_zone) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _ADD_TERM = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
+_FIND_TERMS = """
+-- One row per wanted word.
+WITH wanted (text) AS (VALUES {})
+SELECT term.text, term.id FROM wanted CROSS JOIN term ON term.text = wanted.text
+"""
 _ADD_QUERIES = "INSERT INTO query (text) VALUES (?) ON CONFLICT DO NOTHING"
 _ADD_RESULTS = "INSERT INTO result (url, doc_id, host) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 # The joins are forced into this order: for a list of pairs SQLite would rather read the whole table.
@@ -108,7 +113,9 @@ class Dictionaries:
         missing = sorted(wanted)
         if not all(isinstance(url, str) for url, _ in missing):
             raise BadEvent("a result has no address")
-        rows = [(url, doc_id, self.term(connection, host_of(url))) for url, doc_id in missing]
+        hosts = [host_of(url) for url, _ in missing]
+        self._learn_terms(connection, hosts)
+        rows = [(*pair, self.terms[host]) for pair, host in zip(missing, hosts, strict=True)]
         connection.executemany(_ADD_RESULTS, rows)
         for found in look_up(connection, _FIND_RESULTS, "(?, ?)", missing):
             self.results.update([(result_key(row[0], row[1]), row[2]) for row in found])
@@ -134,6 +141,13 @@ class Dictionaries:
         fresh = sorted(set(hosts) - self.numbered)
         number_hosts(connection, fresh)
         self.numbered.update(fresh)
+
+    def _learn_terms(self, connection: sqlite3.Connection, texts: Iterable[str]) -> None:
+        """Give every short word its id; afterwards ``terms`` knows them all."""
+        missing = sorted(text for text in set(texts) if text not in self.terms)
+        connection.executemany(_ADD_TERM, [(text,) for text in missing])
+        for rows in look_up(connection, _FIND_TERMS, "(?)", missing):
+            self.terms.update(rows)
 
     def term(self, connection: sqlite3.Connection, text: str) -> int:
         """Return the id of a short word; 0 for none."""

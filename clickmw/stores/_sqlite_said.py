@@ -64,29 +64,32 @@ _STANDING = (
     " drop_reason"
 )
 _NOTHING_SHOWN = f"{_STANDING}, NULL, 0, 0, 0"
+#: What a state is made of, by table.
 _STATES = {
-    "impression": f"SELECT {_STANDING}, query, result, position, module, dedupe_key, kind, NULL FROM impression",
-    "rating": f"SELECT {_NOTHING_SHOWN}, NULL, 0, score FROM rating",
-    "answer": f"SELECT {_NOTHING_SHOWN}, NULL, 0, NULL FROM answer",
-    "conversion": f"SELECT {_NOTHING_SHOWN}, dedupe_key, 0, NULL FROM conversion",
-}
-_SAME = {
-    "impression": f"{_STATES['impression']} WHERE dedupe_key = :key AND kind = :kind",
-    "conversion": f"{_STATES['conversion']} WHERE dedupe_key = :key",
+    "impression": f"{_STANDING}, query, result, position, module, dedupe_key, kind, NULL",
+    "rating": f"{_NOTHING_SHOWN}, NULL, 0, score",
+    "answer": f"{_NOTHING_SHOWN}, NULL, 0, NULL",
+    "conversion": f"{_NOTHING_SHOWN}, dedupe_key, 0, NULL",
 }
 FIND_SAID = {
     table: f"""
 -- One row per thing that one event said, and then those of the next events.
-{states} WHERE id >= ? ORDER BY id
+SELECT {columns} FROM {table} WHERE id >= ? ORDER BY id
 """
-    for table, states in _STATES.items()
+    for table, columns in _STATES.items()
 }
+_SAME = {
+    table: f"SELECT place, {_STATES[table]} FROM wanted CROSS JOIN {table} WHERE dedupe_key = shared"
+    for table in ("impression", "conversion")
+}
+_SAME["impression"] += " AND kind = name"
 # What a decision needs: what counted within a window before, and all from that moment on.
 FIND_SAME = {
     table: f"""
--- One row per thing that its sender calls the same as another; those of one event follow each other.
-{same} AND drop_reason = 0 AND received_ms > :from_ms - :window_ms AND received_ms < :from_ms
-UNION ALL {same} AND drop_reason IN (0, :duplicate) AND received_ms >= :from_ms
+-- One row per thing that its sender calls the same as another, of a list, and its place in that.
+WITH wanted (place, shared, name, since_ms, from_ms, duplicate) AS (VALUES {{}})
+{same} AND drop_reason = 0 AND received_ms > since_ms AND received_ms < from_ms
+UNION ALL {same} AND drop_reason IN (0, duplicate) AND received_ms >= from_ms
 """
     for table, same in _SAME.items()
 }
@@ -256,32 +259,31 @@ class Words:
                 since.setdefault(key, []).append(state)
         for state in self._left:
             since.setdefault((state.table, state.kind, state.dedupe_key), []).append(state)
-        for key, changed in since.items():
-            window_ms = WINDOWS_MS[key[:2]]
-            found = self._stored(*key, changed, window_ms)
+        stored = self._stored_of(since)
+        for key in since:
+            found = self._take_states(key[0], stored.get(key, ()))
             walk = {id(state): state for state in (*found, *keys.get(key, ())) if state.walks()}
             states = sorted(walk.values(), key=lambda state: (state.received_ms, state.event_id))
             times = [state.received_ms for state in states]
-            for state, counts in zip(states, decide_clicks(times, window_ms), strict=True):
+            for state, counts in zip(
+                states, decide_clicks(times, WINDOWS_MS[key[:2]]), strict=True
+            ):
                 self._set_reason(state, "" if counts else "duplicate")
 
-    def _stored(
-        self,
-        table: str,
-        kind: str,
-        key: bytes | None,
-        fresh: Sequence[SaidState],
-        window_ms: int,
-    ) -> list[SaidState]:
-        asked = {
-            "key": key,
-            "kind": self.batch.term(kind),
-            "from_ms": min(state.received_ms for state in fresh),
-            "window_ms": window_ms,
-            "duplicate": self.batch.term("duplicate"),
-        }
-        rows = self.batch.connection.execute(FIND_SAME[table], asked).fetchall()
-        return self._take_states(table, rows)
+    def _stored_of(self, changed: Mapping[Key, Sequence[SaidState]]) -> dict[Key, list[Any]]:
+        """Return the rows of each key that decide about what *changed*."""
+        duplicate, keys = self.batch.term("duplicate"), list(changed)
+        asked: dict[str, list[tuple[object, ...]]] = {}
+        for place, (table, kind, key) in enumerate(keys):
+            from_ms = min(state.received_ms for state in changed[keys[place]])
+            since_ms = from_ms - WINDOWS_MS[table, kind]
+            row = (place, key, self.batch.term(kind), since_ms, from_ms, duplicate)
+            asked.setdefault(table, []).append(row)
+        found: dict[Key, list[Any]] = {}
+        for table, rows in asked.items():
+            for place, *row in self.batch.find(FIND_SAME[table], rows, "(?, ?, ?, ?, ?, ?)"):
+                found.setdefault(keys[place], []).append(row)
+        return found
 
     def _take_states(self, table: str, rows: Iterable[Any]) -> list[SaidState]:
         """Return the events of *rows*, the same ones each time."""

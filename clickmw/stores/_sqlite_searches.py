@@ -40,8 +40,12 @@ SELECT recent.query_id FROM wanted
         AND recent.received_ms >= wanted.since_ms
 """
 FIND_BELONGING = """
--- One row per search that belongs to another one.
-SELECT query_id, own_clicks, own_best FROM search WHERE first_query_id = ?
+-- One row per search that belongs to one of a list.
+SELECT first_query_id, query_id, own_clicks, own_best FROM search WHERE first_query_id IN ({})
+"""
+FIND_TEXTS = """
+-- One row per query of a list.
+SELECT id, text FROM query WHERE id IN ({})
 """
 ADD_SEARCH = f"""
 -- One row per search.
@@ -207,14 +211,19 @@ class Searches:
                 and search.received_ms >= visitors[key] - LOOK_BACK_MS
             ):
                 walks[key].append(search)
+        several = [walk for walk in walks.values() if len(walk) > 1]
+        wanted = sorted({search.query for walk in several for search in walk})
+        texts = dict(self.batch.find(FIND_TEXTS, wanted))
         for key, walk in walks.items():
             if len(walk) == 1:  # most visitors search once: what the rule says is known
                 self._set(walk[0], COUNTED)
             else:
                 walk.sort(key=lambda search: (search.received_ms, search.event_id))
-                self._decide_walk(walk, again.get(key))
+                self._decide_walk(walk, texts, again.get(key))
 
-    def _decide_walk(self, walk: Sequence[SearchState], again_ms: int | None) -> None:
+    def _decide_walk(
+        self, walk: Sequence[SearchState], texts: Mapping[int, str], again_ms: int | None
+    ) -> None:
         decisions = [
             Decision(search.reason, search.first)
             if search.stored
@@ -223,7 +232,7 @@ class Searches:
             else None
             for search in walk
         ]
-        walked = [self._walked(search) for search in walk]
+        walked = [_walked(search, texts[search.query]) for search in walk]
         start = first_undecided(walked, decisions)
         settled = [decision for decision in decisions[:start] if decision is not None]
         for search, decision in zip(walk, decide_searches(walked, settled), strict=True):
@@ -234,35 +243,28 @@ class Searches:
             self.batch.touch_search(search)
             search.reason, search.first = decision
 
-    def _walked(self, search: SearchState) -> Walked:
-        text = self._query_text(search.query)
-        return Walked(search.received_ms, search.event_id, search.query_id, text, search.offset)
-
-    def _query_text(self, query: int) -> str:
-        sql = "SELECT text FROM query WHERE id = ?"
-        return str(self.batch.connection.execute(sql, (query,)).fetchone()[0])
-
     def settle(self) -> None:
         """Work out which searches were clicked: they, or searches that belong to them."""
         batch = self.batch
         touched = [search for search in self.states.values() if search.touched]
         owners = {search.first or search.query_id for search in touched} | batch.left_owners
         batch.load_searches(owners)
-        belonging: dict[bytes, list[SearchState]] = {}
+        belonging: dict[bytes, list[tuple[int, int | None]]] = {}
         for search in self.states.values():
             if search.first:
-                belonging.setdefault(search.first, []).append(search)
+                own = search.own_clicks, search.own_best
+                belonging.setdefault(search.first, []).append(own)
+        stored = sorted(key for key in owners if key in self.states and self.states[key].stored)
+        for first, query_id, *standing in batch.find(FIND_BELONGING, stored):
+            if query_id not in self.states:
+                belonging.setdefault(first, []).append((standing[0], standing[1]))
         for query_id in owners:
             if query_id in self.states:
                 self._settle(self.states[query_id], belonging.get(query_id, []))
 
-    def _settle(self, owner: SearchState, members: Sequence[SearchState]) -> None:
+    def _settle(self, owner: SearchState, members: Sequence[tuple[int, int | None]]) -> None:
         self.batch.touch_search(owner)
-        pairs = [(owner.own_clicks, owner.own_best)]
-        pairs += [(member.own_clicks, member.own_best) for member in members]
-        if owner.stored:
-            rows = self.batch.connection.execute(FIND_BELONGING, (owner.query_id,))
-            pairs += [(clicks, best) for key, clicks, best in rows if key not in self.states]
+        pairs = [(owner.own_clicks, owner.own_best), *members]
         if len(pairs) > 1 and (self.batch.recount or any(clicks for clicks, _ in pairs)):
             self.batch.served.add(owner.query_id)
         owner.clicked = int(owner.reason == "" and any(clicks for clicks, _ in pairs))
@@ -301,6 +303,10 @@ class Searches:
             search.shown = [tuple(row) for row in json.loads(search.impressions)]
         sign = 1 if search.shows() else -1
         self.batch.deltas.add_impressions(search.at, search.query, search.shown, sign)
+
+
+def _walked(search: SearchState, text: str) -> Walked:
+    return Walked(search.received_ms, search.event_id, search.query_id, text, search.offset)
 
 
 def _row(search: SearchState, reason: int, standing: tuple[object, ...]) -> tuple[object, ...]:
