@@ -7,6 +7,7 @@ cannot read is a page that says so. With a backup in its place the site goes on 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from clickmw import doctor
 from clickmw.cli import main
 from clickmw.errors import StoreError
+from clickmw.stores import _sqlite_damage as damage
 
 #: Kind of store → why none of these tests runs on it.
 NOT_ON = dict.fromkeys(
@@ -62,12 +65,12 @@ def stored(sites: Callable[..., Any]) -> Any:
     return site
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.strip("_"))
+@pytest.mark.parametrize("spoil", DAMAGES, ids=lambda spoil: spoil.__name__.strip("_"))
 def test_f08_a_damaged_file_costs_no_event_and_a_backup_ends_it(
-    damage: Callable[[Path], None], stored: Any, eventually: Any
+    spoil: Callable[[Path], None], stored: Any, eventually: Any
 ) -> None:
     site = stored
-    damage(site.database)
+    spoil(site.database)
     damaged = site.database.read_bytes()
     site._start()
     site.follow(20)
@@ -79,9 +82,9 @@ def test_f08_a_damaged_file_costs_no_event_and_a_backup_ends_it(
         assert (answer.status_int, "clickmw doctor" in answer.text) == (503, True)
         assert eventually(lambda: site.health()["status"] == "degraded")
     else:  # pages that nobody has asked for are damaged: whoever reads all of it finds them
-        assert damage is _middle
+        assert spoil is _middle
     assert site.health()["dropped"] == {}
-    if damage in (_header, _text):
+    if spoil in (_header, _text):
         assert site.database.read_bytes() == damaged
         kept = len(site.followed)
         shutil.copy(site.folder / "backup.db", site.folder / "restored.db")
@@ -97,11 +100,11 @@ def test_f08_a_damaged_file_costs_no_event_and_a_backup_ends_it(
         assert len(clicks) == kept
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.strip("_"))
+@pytest.mark.parametrize("spoil", DAMAGES, ids=lambda spoil: spoil.__name__.strip("_"))
 def test_f08_check_finds_damage_and_says_what_to_do(
-    damage: Callable[[Path], None], stored: Any
+    spoil: Callable[[Path], None], stored: Any
 ) -> None:
-    damage(stored.database)
+    spoil(stored.database)
     done = CliRunner().invoke(main, ["--store", f"sqlite:///{stored.database}", "check"])
     assert done.exit_code in (1, 3)
     assert "ok:" not in done.output
@@ -124,6 +127,22 @@ def test_f08_what_the_report_meets_stands_in_health_until_another_file_is_there(
     assert site.causes() == ""
 
 
-def test_f08_a_file_too_large_to_be_read_at_once_is_said_to_be_so(stored: Any) -> None:
-    assert stored.door.store.find_damage(10.0) == []
-    assert stored.door.store.find_damage(-1.0) in (None, [])
+def test_f08_a_file_too_large_to_be_read_at_once_is_said_to_be_so(
+    stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(stored.database)) as connection:
+        connection.execute("CREATE TABLE large (id INTEGER PRIMARY KEY, text TEXT UNIQUE)")
+        connection.execute(
+            "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 50000)"
+            " INSERT INTO large SELECT id, 'row ' || id FROM n"
+        )
+        connection.commit()
+    assert stored.door.store.find_damage(-1.0) is None
+    monkeypatch.setattr(doctor, "READ_S", -1.0)
+    assert "not read to the end" in "; ".join(found.text for found in stored.findings())
+    assert stored.door.store.find_damage(60.0) == []
+
+
+def test_f08_a_file_that_is_gone_is_not_called_damaged(tmp_path: Path) -> None:
+    damage.remember(tmp_path / "gone.db", "malformed")
+    assert damage.known(tmp_path / "gone.db") is None
