@@ -8,7 +8,7 @@ not agree on numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from clickmw.stores._clickhouse_http import Address, Client, Unreachable, litera
 from clickmw.stores._clickhouse_shards import part_of
 
 SCHEMA_VERSION = 1
+#: The oldest schema whose clickmw can still read what this one writes.
+READABLE_BY = 1
 #: Rows of a month lie together; of sums, each window (a day of UTC) alone.
 _MONTH = "intDiv(received_ms, 2592000000)"
 WINDOW_MS = 86_400_000
@@ -244,14 +246,31 @@ def _make(client: Client) -> None:
             client.run(statement)
 
 
+def too_new(client: Client) -> StoreTooNew | None:
+    """Return what is said when a later clickmw has made the tables; None when none has."""
+    return _too_new(_known(client))
+
+
+def is_readable(client: Client) -> bool:
+    """Tell whether a later clickmw says that ours can read what it has written."""
+    return int(_known(client).get("readable_by", SCHEMA_VERSION + 1)) <= SCHEMA_VERSION
+
+
+def _too_new(known: Mapping[str, str]) -> StoreTooNew | None:
+    version = int(known.get("schema", 0))
+    if version <= SCHEMA_VERSION:
+        return None
+    return StoreTooNew(
+        f"the database was written by a later clickmw (schema {version}, this one knows "
+        f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
+    )
+
+
 def _migrate(client: Client, layout: str) -> None:
     known = _known(client)
     version = int(known.get("schema", 0))
-    if version > SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"the database was written by a later clickmw (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}). Upgrade clickmw; nothing was changed and events stay in the journal."
-        )
+    if later := _too_new(known):
+        raise later
     if version and known.get("shards", "") != layout:
         raise StoreError(
             f"the store was made with {_shards(known.get('shards', ''))} and now has {_shards(layout)}:"
@@ -261,10 +280,11 @@ def _migrate(client: Client, layout: str) -> None:
     if version < SCHEMA_VERSION:
         if not layout:
             _make(client)
-        for key, value in {"shards": layout, "schema": str(SCHEMA_VERSION)}.items():
+        said = {"shards": layout, "readable_by": str(READABLE_BY), "schema": str(SCHEMA_VERSION)}
+        for key, value in said.items():
             if value:
-                said = f"{literal(key)}, {literal(value)}"
-                client.run(f"INSERT INTO meta SELECT {said}, {SCHEMA_VERSION}, 0")
+                line = f"{literal(key)}, {literal(value)}"
+                client.run(f"INSERT INTO meta SELECT {line}, {SCHEMA_VERSION}, 0")
 
 
 def _shards(layout: str) -> str:
@@ -278,6 +298,6 @@ def _has_tables(client: Client) -> bool:
 
 
 def _known(client: Client) -> dict[str, str]:
-    """Return the version of the schema that is there, and how it is spread; nothing for none."""
-    sql = "SELECT key, value FROM meta WHERE key IN ('schema', 'shards')"
+    """Return what is said of the schema that is there: its version, who reads it, its spread; nothing for none."""
+    sql = "SELECT key, value FROM meta WHERE key IN ('schema', 'readable_by', 'shards')"
     return dict(client.rows(sql)) if _has_tables(client) else {}

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from clickmw.errors import StoreError
+from clickmw.errors import StoreError, StoreTooNew
 from clickmw.stores import _clickhouse_copy as copy
 from clickmw.stores import _clickhouse_hosts as hosts
 from clickmw.stores import _clickhouse_progress as progress
@@ -25,7 +25,7 @@ from clickmw.stores._clickhouse_panels import ClickHouseReader
 from clickmw.stores._clickhouse_progress import Mark, Step
 from clickmw.stores._clickhouse_raw import ADD_RAW, encode
 from clickmw.stores._clickhouse_refresh import Refresh, name_sites
-from clickmw.stores._clickhouse_schema import HORIZON, ROWS, migrate
+from clickmw.stores._clickhouse_schema import HORIZON, ROWS, is_readable, migrate, too_new
 from clickmw.stores._clickhouse_shards import connect
 from clickmw.stores._hosts import SAID_EVERY_S
 from clickmw.stores._ledger import account, add_origins, add_to
@@ -290,14 +290,17 @@ class ClickHouseStore:
 
     def reader(self) -> Reader:
         """Open a read-only view; the caller closes it."""
-        self.migrate()
         self._catch_up(always=True)
         return ClickHouseReader(connect(self.address, SETTINGS), self._catch_up)
 
     def _catch_up(self, *, always: bool = False) -> None:
         """Bring up to date what is read, if anything may be new; others' events may wait a moment."""
         if always or self._is_behind or time.monotonic() > self._look_again:
-            self._is_behind = not self.refresh(READ_WAITS_S)
+            try:
+                self._is_behind = not self.refresh(READ_WAITS_S)
+            except StoreTooNew:  # what a later clickmw has written, this one may still read
+                if not is_readable(self.client):
+                    raise
             self._look_again = time.monotonic() + LOOK_AGAIN_S
 
     def describe(self, reader: Reader | None = None) -> dict[str, Any]:
@@ -306,6 +309,8 @@ class ClickHouseStore:
         try:
             if reader is None:
                 self.client.run("SELECT 1")
+            later = too_new(self.client)
+            error = str(later) if later else None
         except StoreError as trouble:
             error = str(trouble)
         return {"kind": self.kind, "ok": error is None, "error": error, "warning": None}
