@@ -398,7 +398,11 @@ class SQLiteReader(DrilldownReader):
 
     def _has_few(self, asked: Filter) -> bool:
         """Tell whether to read the days takes less time than to look through the queries of all days."""
-        return self._searches(asked) < min(1.5 * self._queries(), FEW)
+        return self._searches(asked) < self._few()
+
+    def _few(self) -> float:
+        """Return of how many searches the days are read."""
+        return min(1.5 * self._queries(), FEW)
 
     def _searches(self, asked: Filter) -> int:
         return int(self._rows(sql.SUMS[""], self._bind(asked))[0][1])
