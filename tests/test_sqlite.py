@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from clickmw.errors import BadEvent, SettingsError, StoreError, StoreTooNew
-from clickmw.events import Click, Impression, Search, Seen, Shown, new_query_id
+from clickmw.events import Click, Impression, Search, Seen, Shown, View, new_query_id
 from clickmw.stores import _sqlite_batch as batch
 from clickmw.stores import _sqlite_clicks as clicks
 from clickmw.stores import _sqlite_digests as digests
@@ -24,6 +24,7 @@ from clickmw.stores import _sqlite_repeats as repeats
 from clickmw.stores import _sqlite_returns as returns
 from clickmw.stores import _sqlite_said as said
 from clickmw.stores import _sqlite_searches as searches
+from clickmw.stores._postgres_dialect import translate
 from clickmw.stores.base import StoreOptions
 from clickmw.stores.sqlite import SQLiteStore, _begin_log, open_store
 
@@ -459,6 +460,35 @@ def test_no_statement_of_the_drain_reads_a_whole_table(store: SQLiteStore, sql: 
     ]
     assert plan
     assert [step for step in plan if re.match(rf"SCAN ({LARGE})\b", step)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if "drilldown" not in name])
+def test_no_statement_of_the_drain_compares_what_postgresql_has_no_index_for(name: str) -> None:
+    """It would read all clicks of a page for each click, and a page that a cache keeps has thousands."""
+    assert "DISTINCT FROM" not in translate(STATEMENTS[name].replace("{}", "?")).sql
+
+
+def test_a_view_of_a_page_that_thousands_look_at_costs_no_more_than_the_first(
+    store: SQLiteStore, feed_of: Callable[..., Any]
+) -> None:
+    feed, page = feed_of(store), new_query_id(START_MS)
+    feed(Search(START_MS, "default", page, "tax", (Shown("/a", 1, "BWEB"),), shared=1))
+    steps = [0]
+
+    def count_steps() -> None:
+        steps[-1] += 1
+
+    store._writer().set_progress_handler(count_steps, 100)
+    for _ in range(20):
+        steps.append(0)
+        views = [new_query_id(START_MS) for _ in range(50)]
+        visitors = [os.urandom(8).hex() for _ in views]
+        looked = zip(views, visitors, strict=True)
+        feed(*(View(START_MS, "default", page, view, visitor) for view, visitor in looked))
+        clicks = [CLICK._replace(query_id=page, view_id=view, url="/a") for view in views]
+        feed(*(click._replace(visitor=by) for click, by in zip(clicks, visitors, strict=True)))
+    assert steps[-1] < 1.5 * steps[2]
+    assert store.check() == []
 
 
 Batches = tuple[list[Any], ...]

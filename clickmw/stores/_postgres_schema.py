@@ -43,6 +43,9 @@ WORDS = (
     ),
 )
 ADD_WORD = "INSERT INTO term (text) VALUES (?) ON CONFLICT DO NOTHING"
+#: Version → what it has more. Version 4 is indexes of SQLite's alone: here they would cost each update
+#: of the totals more than they save the report. That of version 5 changes once a day.
+LATER = {5: totals.INDEX_V5, 6: schema.INDEX_V6}
 #: One row: the version of the schema, as text.
 FIND_VERSION = "SELECT value FROM meta WHERE key = 'schema'"
 #: One row: which clickmw may read it, though a later one made it.
@@ -69,11 +72,12 @@ def migrate(connection: Connection) -> None:
     with connection:
         connection.plain(LOCK.format(schema=connection.schema))
         if not is_current(connection):  # another process may have been faster
-            if not version_of(connection):
+            version = version_of(connection)
+            if not version:
                 _make(connection)
-            # Version 4 is indexes of SQLite's alone: here they would cost each update of the totals more
-            # than they save the report. That of version 5 changes once a day.
-            schema.run_script(cast(Any, connection), totals.INDEX_V5)
+            for number, script in LATER.items():
+                if version < number:
+                    schema.run_script(cast(Any, connection), script)
             connection.executemany(schema.SET_LINE, _versions())
 
 

@@ -160,22 +160,29 @@ def _kept(table: str) -> str:
     )
 
 
-#: The clicks that count for a search: on its own page and on those that belong to it.
+#: The clicks that count for a search: on its own page and on those that belong to it. Apart from each
+#: other, for the clicks of a view are found by the view and never among all that its page has.
 _OWN_CLICKS = f"""
   FROM search AS own
-  JOIN click ON click.query_id = coalesce(own.viewed, own.query_id)
-   AND click.view_id IS iif(own.viewed IS NULL, NULL, own.query_id)
+  JOIN click ON {{by}}
   JOIN term AS kind ON kind.id = click.kind
  WHERE own.query_id IN (SELECT search.query_id UNION ALL
                         SELECT query_id FROM search AS belonging WHERE belonging.first_query_id = search.query_id)
    AND click.drop_reason = 0 AND kind.text IN ('result', 'ad')
    AND click.received_ms < own.received_ms + {CLICK_HORIZON_MS}
 """
+_ON_PAGE = _OWN_CLICKS.format(
+    by="click.query_id = own.query_id AND click.view_id IS NULL AND own.viewed IS NULL"
+)
+_ON_VIEW = _OWN_CLICKS.format(by="click.view_id = own.query_id AND click.query_id = own.viewed")
+_NOWHERE = 1 << 40
+_BEST = f"coalesce((SELECT min(nullif(click.position, 0)) {{clicks}}), {_NOWHERE})"
 WRONGLY_CLICKED = f"""
 -- One row: how many counted searches are wrong about having been clicked, or where.
 SELECT count(*) FROM search WHERE drop_reason = 0 AND received_ms >= :settled_ms
-   AND (clicked <> iif(EXISTS (SELECT 1 {_OWN_CLICKS}), 1, 0)
-        OR best_position IS NOT (SELECT min(nullif(click.position, 0)) {_OWN_CLICKS}))
+   AND (clicked <> iif(EXISTS (SELECT 1 {_ON_PAGE}) OR EXISTS (SELECT 1 {_ON_VIEW}), 1, 0)
+        OR coalesce(best_position, {_NOWHERE})
+        <> min({_BEST.format(clicks=_ON_PAGE)}, {_BEST.format(clicks=_ON_VIEW)}))
 """
 HORIZON = """
 -- One row: raw rows received before this have been pruned; 0 when none ever was.

@@ -66,23 +66,36 @@ _SAME = "WITH wanted (place, shared, name, since_ms, from_ms, duplicate) AS (VAL
 _SINCE = " AND drop_reason = 0 AND received_ms > since_ms AND received_ms < from_ms"
 _FROM = " AND drop_reason IN (0, duplicate) AND received_ms >= from_ms"
 _EACH = f"SELECT place, id, {CLICK_COLUMNS} FROM wanted CROSS JOIN click"
-_OF_PAGE = f"{_EACH} WHERE query_id = shared AND visitor IS name"
+_OF_PAGE = f"{_EACH} WHERE query_id = shared AND visitor = name"
+_OF_NOBODY = f"{_EACH} WHERE query_id = shared AND visitor IS NULL"
 _OF_KEY = f"{_EACH} WHERE dedupe_key = shared AND kind = name"
 FIND_SAME_PAGE = f"""
 -- One row per click of a visitor on a page, of a list of both, and its place in that.
 {_SAME} {_OF_PAGE + _SINCE} UNION ALL {_OF_PAGE + _FROM}
 """
+# Apart from the others: PostgreSQL finds no "IS name" in an index, and a page that a cache keeps has many visitors.
+FIND_SAME_NOBODY = f"""
+-- One row per click on a page of which nobody knows whose it is, of a list of pages, and its place in that.
+{_SAME} {_OF_NOBODY + _SINCE} UNION ALL {_OF_NOBODY + _FROM}
+"""
 FIND_SAME_KEY = f"""
 -- One row per click that its sender calls the same as another, of a list, and its place in that.
 {_SAME} {_OF_KEY + _SINCE} UNION ALL {_OF_KEY + _FROM}
 """
-RECOUNT_OWN = """
--- One row per search of a list: the counted clicks on its page within a day of it, and the best position.
-WITH wanted (search, page, view, until_ms) AS (VALUES {})
+_RECOUNT = """
+WITH wanted (search, page, until_ms) AS (VALUES {{}})
 SELECT search, count(click.id), min(nullif(click.position, 0)) FROM wanted
-  LEFT JOIN click ON click.query_id = page AND click.view_id IS view AND click.drop_reason = 0
+  LEFT JOIN click {by} AND click.query_id = page AND click.drop_reason = 0
         AND click.kind IN (SELECT id FROM term WHERE text IN ('result', 'ad')) AND click.received_ms < until_ms
  GROUP BY search
+"""
+RECOUNT_PAGES = f"""
+-- One row per search of a list: the counted clicks on its page within a day of it, and the best position.
+{_RECOUNT.format(by="ON click.view_id IS NULL")}
+"""
+RECOUNT_VIEWS = f"""
+-- The same of searches that are views of a page.
+{_RECOUNT.format(by="INDEXED BY click_of_view ON click.view_id = search")}
 """
 _NEW_COLUMNS = f"id, {CLICK_COLUMNS}, session, referrer_host, user_activated, position_raw"
 ADD_CLICK = f"""
@@ -364,18 +377,21 @@ class Clicks:
         window_ms = max(options.dedupe_window_ms, options.ad_dedupe_window_ms)
         duplicate = self.batch.term("duplicate")
         keys = list(since)
-        asked: dict[str, list[tuple[object, ...]]] = {"page": [], "key": []}
+        asked: dict[str, list[tuple[object, ...]]] = {}
         for place, (how, shared, name) in enumerate(keys):
             search = self.batch.searches.get(shared) if how == "page" else None
             if (
                 search is None or search.stored
             ):  # else whatever was stored for it waited, and is here
-                named = self.batch.term(str(name)) if how == "key" else name
+                sql, named = FIND_SAME_PAGE if name else FIND_SAME_NOBODY, name
+                if how == "key":
+                    sql, named = FIND_SAME_KEY, self.batch.term(str(name))
                 from_ms = since[keys[place]]
-                asked[how].append((place, shared, named, from_ms - window_ms, from_ms, duplicate))
+                row = (place, shared, named, from_ms - window_ms, from_ms, duplicate)
+                asked.setdefault(sql, []).append(row)
         found: dict[Key, list[Any]] = {}
-        for how, sql in (("page", FIND_SAME_PAGE), ("key", FIND_SAME_KEY)):
-            for place, *row in self.batch.find(sql, asked[how], "(?, ?, ?, ?, ?, ?)"):
+        for sql, rows in asked.items():
+            for place, *row in self.batch.find(sql, rows, "(?, ?, ?, ?, ?, ?)"):
                 found.setdefault(keys[place], []).append(row)
         return found
 
@@ -467,19 +483,16 @@ class Clicks:
         self._recount([batch.searches[key] for key in batch.recount & batch.searches.keys()])
 
     def _recount(self, searches: Sequence[SearchState]) -> None:
-        asked = [
-            (
-                search.query_id,
-                search.viewed or search.query_id,
-                search.query_id if search.viewed else None,
-                search.received_ms + CLICK_HORIZON_MS,
-            )
-            for search in searches
-        ]
-        for query_id, *own in self.batch.find(RECOUNT_OWN, asked, "(?, ?, ?, ?)"):
-            search = self.batch.searches[query_id]
-            self.batch.touch_search(search)
-            search.own_clicks, search.own_best = own
+        asked: dict[str, list[tuple[object, ...]]] = {RECOUNT_PAGES: [], RECOUNT_VIEWS: []}
+        for search in searches:
+            until_ms = search.received_ms + CLICK_HORIZON_MS
+            row = (search.query_id, search.viewed or search.query_id, until_ms)
+            asked[RECOUNT_VIEWS if search.viewed else RECOUNT_PAGES].append(row)
+        for sql, rows in asked.items():
+            for query_id, *own in self.batch.find(sql, rows, "(?, ?, ?)"):
+                search = self.batch.searches[query_id]
+                self.batch.touch_search(search)
+                search.own_clicks, search.own_best = own
 
 
 def _row(click: ClickState, reason: int, kind: int) -> tuple[object, ...]:

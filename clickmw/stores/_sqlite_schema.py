@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlite_utils.db import Database
 
 #: ``PRAGMA user_version`` of a database that has every migration.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 #: The oldest schema whose clickmw can still read what this one writes.
 READABLE_BY = 3
 
@@ -249,6 +249,11 @@ CREATE INDEX click_by_query ON click (
 CREATE INDEX rating_facts ON rating (site, day);
 CREATE INDEX rating_of_search ON rating (query_id, score) WHERE query_id IS NOT NULL;
 CREATE INDEX answer_of_search ON answer (query_id) WHERE query_id IS NOT NULL;
+"""
+
+INDEX_V6 = """
+-- Clicks of one view: a page that a cache keeps has thousands of views, and all of their clicks.
+CREATE INDEX click_of_view ON click (view_id) WHERE view_id IS NOT NULL;
 """
 
 VIEWS = """
@@ -521,6 +526,10 @@ def _apply(connection: sqlite3.Connection) -> None:
     @migrations()
     def shown(database: Database) -> None:
         run_script(database.conn, totals.INDEX_V5)
+
+    @migrations()
+    def viewed(database: Database) -> None:
+        run_script(database.conn, INDEX_V6)
 
     migrations.apply(Database(connection))
     run_script(connection, VIEWS + WORDS_VIEWS + DAILY_CLICKS)

@@ -76,7 +76,7 @@ def _killed_at(path: Path, statement: int) -> None:
 @pytest.mark.parametrize(
     "each", [7, pytest.param(1, marks=pytest.mark.long)], ids=["some", "every-one"]
 )
-@pytest.mark.parametrize("version", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 4, 5])
 def test_f18_a_migration_that_was_killed_at_any_statement_is_done_or_not(
     version: int, each: int, tmp_path: Path
 ) -> None:
@@ -98,7 +98,7 @@ def test_f18_a_migration_that_was_killed_at_any_statement_is_done_or_not(
             path.with_name(path.name + end).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 4, 5])
 @pytest.mark.stores("sqlite")
 def test_f18_after_the_kill_the_next_start_goes_on(version: int, tmp_path: Path, site: Any) -> None:
     whole = tmp_path / "whole.db"
