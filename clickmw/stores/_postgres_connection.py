@@ -161,7 +161,7 @@ class Connection:
     def look_up(self, sql: str, keys: Sequence[Any]) -> list[Any]:
         """Return what *sql* finds for all *keys* at once; its ``{}`` stands for them."""
         columns = list(zip(*keys, strict=True)) if isinstance(keys[0], tuple) else [keys]
-        arrays = [f"${n}::{_array_of(column)}" for n, column in enumerate(columns, 1)]
+        arrays = [f"${n}::{_ARRAYS[type(column[0])]}" for n, column in enumerate(columns, 1)]
         sql = sql.replace("IN ({})", f"= ANY ({arrays[0]})")
         sql = sql.replace("VALUES {}", f"SELECT * FROM unnest({', '.join(arrays)})")
         with self._watching():
@@ -231,11 +231,6 @@ class Connection:
 
     def __exit__(self, kind: Any, *_: object) -> None:
         self.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
-def _array_of(column: Sequence[Any]) -> str:
-    """Return the type of a column of keys. Those that may be null are bytes: visitors and views."""
-    return _ARRAYS[next((type(value) for value in column if value is not None), bytes)]
 
 
 def connect(conninfo: str, schema: str, settings: str) -> Connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -123,6 +123,30 @@ def _upsert(table: str) -> str:
 
 ADD_TO_ROLLUP = {table: _upsert(table) for table in TABLES}
 ADD_TO_TOTALS = {"day_query": add_queries, "day_result": add_results}
+
+
+class Same(NamedTuple):
+    """What is asked for by a statement of :func:`sharing`: what shares two things with a key's events."""
+
+    sql: str
+    shared: bytes | None
+    name: bytes | str | int
+    from_ms: int
+    window_ms: int
+
+
+def sharing(columns: str, table: str, which: str) -> str:
+    """Return SQL for the rows of *table* that share something with each of a list, and its place there.
+
+    They are what a decision needs: what counted in a window before, and all from that moment on. The
+    join is forced into this order, as in all that is asked of a list.
+    """
+    same = f"SELECT place, {columns} FROM wanted CROSS JOIN {table} WHERE {which}"
+    return f"""
+WITH wanted (place, shared, name, since_ms, from_ms, duplicate) AS (VALUES {{}})
+{same} AND drop_reason = 0 AND received_ms > since_ms AND received_ms < from_ms
+UNION ALL {same} AND drop_reason IN (0, duplicate) AND received_ms >= from_ms
+"""
 
 
 class Joining(NamedTuple):
@@ -249,10 +273,23 @@ class Batch:
 
     # -- texts and numbers -------------------------------------------------------------------------
 
-    def find(self, sql: str, keys: Sequence[Any], marks: str = "?") -> Iterator[Any]:
-        """Yield the rows that *sql* finds for *keys*; its ``{}`` stands for their *marks*."""
-        for rows in look_up(self.connection, sql, marks, keys):
+    def find(self, sql: str, keys: Sequence[Any]) -> Iterator[Any]:
+        """Yield the rows that *sql* finds for *keys*; its ``{}`` stands for them."""
+        for rows in look_up(self.connection, sql, keys):
             yield from rows
+
+    def find_same(self, asked: Mapping[Any, Same]) -> dict[Any, list[Any]]:
+        """Return for each key of *asked* the rows that decide about what came from its time on."""
+        duplicate, keys = self.term("duplicate"), list(asked)
+        rows: dict[str, list[tuple[object, ...]]] = {}
+        for place, (sql, shared, name, from_ms, window_ms) in enumerate(asked.values()):
+            row = (place, shared, name, from_ms - window_ms, from_ms, duplicate)
+            rows.setdefault(sql, []).append(row)
+        found: dict[Any, list[Any]] = {}
+        for sql, wanted in rows.items():
+            for place, *standing in self.find(sql, wanted):
+                found.setdefault(keys[place], []).append(standing)
+        return found
 
     def term(self, text: str) -> int:
         return self.dictionaries.term(self.connection, text)

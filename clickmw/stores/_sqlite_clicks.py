@@ -17,7 +17,7 @@ from clickmw.counting import (
 )
 from clickmw.events import Click, query_id_bytes
 from clickmw.rollups import Dimensions
-from clickmw.stores._sqlite_batch import Batch, SearchState, result_of
+from clickmw.stores._sqlite_batch import Batch, Same, SearchState, result_of, sharing
 from clickmw.stores._sqlite_digests import Digests, Moved, is_docid
 from clickmw.stores.base import QUARTER_MS, Stored
 
@@ -61,26 +61,19 @@ UNION ALL
 {_TOLD_SEARCH} > now_ms AND received_ms <= now_ms + {EARLY_CLICK_MS}
     ORDER BY received_ms, query_id LIMIT 1)
 """
-# What a decision needs: the counted clicks of a window before, and all from that moment on.
-_SAME = "WITH wanted (place, shared, name, since_ms, from_ms, duplicate) AS (VALUES {})"
-_SINCE = " AND drop_reason = 0 AND received_ms > since_ms AND received_ms < from_ms"
-_FROM = " AND drop_reason IN (0, duplicate) AND received_ms >= from_ms"
-_EACH = f"SELECT place, id, {CLICK_COLUMNS} FROM wanted CROSS JOIN click"
-_OF_PAGE = f"{_EACH} WHERE query_id = shared AND visitor = name"
-_OF_NOBODY = f"{_EACH} WHERE query_id = shared AND visitor IS NULL"
-_OF_KEY = f"{_EACH} WHERE dedupe_key = shared AND kind = name"
+_ROW = f"id, {CLICK_COLUMNS}"
 FIND_SAME_PAGE = f"""
--- One row per click of a visitor on a page, of a list of both, and its place in that.
-{_SAME} {_OF_PAGE + _SINCE} UNION ALL {_OF_PAGE + _FROM}
+-- One row per click of a visitor on a page, of a list of both.
+{sharing(_ROW, "click", "query_id = shared AND visitor = name")}
 """
 # Apart from the others: PostgreSQL finds no "IS name" in an index, and a page that a cache keeps has many visitors.
 FIND_SAME_NOBODY = f"""
--- One row per click on a page of which nobody knows whose it is, of a list of pages, and its place in that.
-{_SAME} {_OF_NOBODY + _SINCE} UNION ALL {_OF_NOBODY + _FROM}
+-- One row per click on a page of which nobody knows whose it is, of a list of pages.
+{sharing(_ROW, "click", "query_id = shared AND visitor IS NULL")}
 """
 FIND_SAME_KEY = f"""
--- One row per click that its sender calls the same as another, of a list, and its place in that.
-{_SAME} {_OF_KEY + _SINCE} UNION ALL {_OF_KEY + _FROM}
+-- One row per click that its sender calls the same as another, of a list.
+{sharing(_ROW, "click", "dedupe_key = shared AND kind = name")}
 """
 _RECOUNT = """
 WITH wanted (search, page, until_ms) AS (VALUES {{}})
@@ -285,7 +278,7 @@ class Clicks:
             )
             for words, searches in arrived.items()
         ]
-        return [self._state(row) for row in self.batch.find(FIND_TOLD, asked, "(?, ?, ?, ?, ?, ?)")]
+        return [self._state(row) for row in self.batch.find(FIND_TOLD, asked)]
 
     def _searches_of(
         self, clicks: Sequence[ClickState], arrived: Mapping[Words, Sequence[Told]]
@@ -293,7 +286,7 @@ class Clicks:
         """Return for each of *clicks* the search that shares its words, stored or among the *arrived*."""
         asked = [(n, *click.words(), click.received_ms) for n, click in enumerate(clicks)]
         near: dict[int, list[Told]] = {}
-        for place, *told in self.batch.find(FIND_TOLD_SEARCH, asked, "(?, ?, ?, ?, ?, ?)"):
+        for place, *told in self.batch.find(FIND_TOLD_SEARCH, asked):
             near.setdefault(place, []).append(Told(*told))
         return [
             search_of_click(
@@ -373,27 +366,21 @@ class Clicks:
 
         A decision rests on what was received before, so all before *since* stand.
         """
-        options = self.batch.dictionaries.options
+        batch, asked = self.batch, {}
+        named: bytes | str | int
+        options = batch.dictionaries.options
         window_ms = max(options.dedupe_window_ms, options.ad_dedupe_window_ms)
-        duplicate = self.batch.term("duplicate")
-        keys = list(since)
-        asked: dict[str, list[tuple[object, ...]]] = {}
-        for place, (how, shared, name) in enumerate(keys):
-            search = self.batch.searches.get(shared) if how == "page" else None
-            if (
-                search is None or search.stored
-            ):  # else whatever was stored for it waited, and is here
-                sql, named = FIND_SAME_PAGE if name else FIND_SAME_NOBODY, name
-                if how == "key":
-                    sql, named = FIND_SAME_KEY, self.batch.term(str(name))
-                from_ms = since[keys[place]]
-                row = (place, shared, named, from_ms - window_ms, from_ms, duplicate)
-                asked.setdefault(sql, []).append(row)
-        found: dict[Key, list[Any]] = {}
-        for sql, rows in asked.items():
-            for place, *row in self.batch.find(sql, rows, "(?, ?, ?, ?, ?, ?)"):
-                found.setdefault(keys[place], []).append(row)
-        return found
+        for key, from_ms in since.items():
+            how, shared, name = key
+            if how == "key":
+                sql, named = FIND_SAME_KEY, batch.term(str(name))
+            else:
+                search = batch.searches.get(shared)
+                if search is not None and not search.stored:
+                    continue  # whatever was stored for it waited, and is here
+                sql, named = FIND_SAME_PAGE if name else FIND_SAME_NOBODY, name or b""
+            asked[key] = Same(sql, shared, named, from_ms, window_ms)
+        return batch.find_same(asked)
 
     def _walk(self, group: list[ClickState], window_ms: int) -> None:
         group.sort(key=lambda click: (click.received_ms, click.event_id))
@@ -489,7 +476,7 @@ class Clicks:
             row = (search.query_id, search.viewed or search.query_id, until_ms)
             asked[RECOUNT_VIEWS if search.viewed else RECOUNT_PAGES].append(row)
         for sql, rows in asked.items():
-            for query_id, *own in self.batch.find(sql, rows, "(?, ?, ?)"):
+            for query_id, *own in self.batch.find(sql, rows):
                 search = self.batch.searches[query_id]
                 self.batch.touch_search(search)
                 search.own_clicks, search.own_best = own

@@ -59,7 +59,7 @@ def advertiser_number(host: str) -> int:
 
 def number_hosts(connection: sqlite3.Connection, hosts: Sequence[int]) -> None:
     """Give each of *hosts* (ids of terms) its number as an advertiser."""
-    for found in look_up(connection, "SELECT id, text FROM term WHERE id IN ({})", "?", hosts):
+    for found in look_up(connection, "SELECT id, text FROM term WHERE id IN ({})", hosts):
         rows = [(host, advertiser_number(text)) for host, text in found]
         connection.executemany(_NUMBER_HOSTS, rows)
 
@@ -102,9 +102,7 @@ class Dictionaries:
         if len(self.queries) + len(missing) > _MOST_CACHED:
             self.queries.clear()
             missing = sorted(set(texts))
-        connection.executemany(_ADD_QUERIES, [(text,) for text in missing])
-        for rows in look_up(connection, _FIND_QUERIES, "(?)", missing):
-            self.queries.update(rows)
+        _learn(connection, _ADD_QUERIES, _FIND_QUERIES, missing, self.queries)
 
     def learn_results(
         self, connection: sqlite3.Connection, wanted: Iterable[tuple[str, str]]
@@ -114,10 +112,11 @@ class Dictionaries:
         if not all(isinstance(url, str) for url, _ in missing):
             raise BadEvent("a result has no address")
         hosts = [host_of(url) for url, _ in missing]
-        self._learn_terms(connection, hosts)
+        unknown = sorted(set(hosts) - self.terms.keys())
+        _learn(connection, _ADD_TERM, _FIND_TERMS, unknown, self.terms)
         rows = [(*pair, self.terms[host]) for pair, host in zip(missing, hosts, strict=True)]
         connection.executemany(_ADD_RESULTS, rows)
-        for found in look_up(connection, _FIND_RESULTS, "(?, ?)", missing):
+        for found in look_up(connection, _FIND_RESULTS, missing):
             self.results.update([(result_key(row[0], row[1]), row[2]) for row in found])
             self.hosts.update([(row[2], row[3]) for row in found])
 
@@ -141,13 +140,6 @@ class Dictionaries:
         fresh = sorted(set(hosts) - self.numbered)
         number_hosts(connection, fresh)
         self.numbered.update(fresh)
-
-    def _learn_terms(self, connection: sqlite3.Connection, texts: Iterable[str]) -> None:
-        """Give every short word its id; afterwards ``terms`` knows them all."""
-        missing = sorted(text for text in set(texts) if text not in self.terms)
-        connection.executemany(_ADD_TERM, [(text,) for text in missing])
-        for rows in look_up(connection, _FIND_TERMS, "(?)", missing):
-            self.terms.update(rows)
 
     def term(self, connection: sqlite3.Connection, text: str) -> int:
         """Return the id of a short word; 0 for none."""
@@ -187,22 +179,32 @@ class Dictionaries:
         return found
 
 
+def _learn(
+    connection: sqlite3.Connection, add: str, find: str, texts: Sequence[str], known: dict[str, int]
+) -> None:
+    """Give each of *texts* its id, and add it to what is *known*."""
+    connection.executemany(add, [(text,) for text in texts])
+    for rows in look_up(connection, find, texts):
+        known.update(rows)
+
+
 def day_at(zone: tzinfo, quarter: int) -> int:
     """Return the calendar day in *zone* of a quarter hour, both counted from 1970."""
     return datetime.fromtimestamp(quarter * QUARTER_MS / 1000, zone).toordinal() - _EPOCH
 
 
-def look_up(
-    connection: sqlite3.Connection, sql: str, marks: str, keys: Sequence[Any]
-) -> Iterator[list[Any]]:
-    """Yield what *sql* finds for some of *keys* at a time; its ``{}`` becomes one of *marks* for each."""
+def look_up(connection: sqlite3.Connection, sql: str, keys: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield what *sql* finds for some of *keys* at a time; its ``{}`` stands for them."""
     if keys and not isinstance(connection, sqlite3.Connection):  # it takes all of them at once
         yield connection.look_up(sql, keys)
         return
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
-        values = [part for key in chunk for part in key] if isinstance(chunk[0], tuple) else chunk
-        yield connection.execute(sql.format(", ".join([marks] * len(chunk))), values).fetchall()
+        several = isinstance(chunk[0], tuple)
+        values = [part for key in chunk for part in key] if several else chunk
+        marks = ", ".join("?" * len(chunk[0])) if several else "?"
+        each = f"({marks})" if "VALUES {}" in sql else marks
+        yield connection.execute(sql.format(", ".join([each] * len(chunk))), values).fetchall()
 
 
 def each_row(

@@ -151,6 +151,6 @@ class Digests:
     def _known(self, digests: Sequence[bytes]) -> Mapping[bytes, tuple[int, str]]:
         return {
             digest: (result, url)
-            for rows in look_up(self.connection, FIND_DIGESTS, "?", digests)
+            for rows in look_up(self.connection, FIND_DIGESTS, digests)
             for digest, result, url in rows
         }

@@ -105,5 +105,5 @@ def find_clicks(
 ) -> Iterator[tuple[bytes, str, int]]:
     """Yield query id, URL and time of each click on one of the pages *query_ids*."""
     keys = sorted(map(query_id_bytes, query_ids))
-    for rows in look_up(connection, FIND_CLICKS, "?", keys):
+    for rows in look_up(connection, FIND_CLICKS, keys):
         yield from rows

@@ -138,7 +138,7 @@ def wrong_dwells(
     returns = _returns(connection, sorted(first))
     by_search: dict[Shared, list[Clicked]] = {}
     by_key: dict[Key, list[Clicked]] = {}
-    for found in look_up(connection, FIND_LEFT_FOR, "?", sorted(first)):
+    for found in look_up(connection, FIND_LEFT_FOR, sorted(first)):
         for page, visitor, result, position, view_id, *click in found:
             clicked = Clicked(*click)
             by_search.setdefault((first[page], visitor), []).append(clicked)
@@ -163,11 +163,11 @@ def _served_again(
 ) -> tuple[dict[bytes, bytes], dict[Shared, list[int]]]:
     """Return page → the search it belongs to, and when each of these was served again."""
     first = {page: page for page in pages}
-    for found in look_up(connection, FIND_FIRST, "?", pages):
+    for found in look_up(connection, FIND_FIRST, pages):
         first.update(found)
     first |= {search: search for search in first.values()}
     served: dict[Shared, list[int]] = {}
-    for found in look_up(connection, FIND_AGAIN, "?", sorted(set(first.values()))):
+    for found in look_up(connection, FIND_AGAIN, sorted(set(first.values()))):
         for page, search, visitor, received_ms in found:
             first[page] = search
             served.setdefault((search, visitor), []).append(received_ms)
@@ -177,7 +177,7 @@ def _served_again(
 def _returns(connection: sqlite3.Connection, pages: Sequence[bytes]) -> dict[Key, list[Came]]:
     """Return who came back to *pages*; a shared page tells nobody apart without visitor or view."""
     returns: dict[Key, list[Came]] = {}
-    for found in look_up(connection, FIND_RETURNS, "?", pages):
+    for found in look_up(connection, FIND_RETURNS, pages):
         for page, visitor, result, position, view_id, *came, shared in found:
             if visitor or view_id or not shared:
                 key = page, visitor, result, position, view_id

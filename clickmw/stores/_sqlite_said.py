@@ -18,7 +18,7 @@ from clickmw.events import (
     query_id_bytes,
 )
 from clickmw.rollups import Dimensions
-from clickmw.stores._sqlite_batch import Batch
+from clickmw.stores._sqlite_batch import Batch, Same, sharing
 from clickmw.stores._sqlite_batch import Shown as ShownRow
 from clickmw.stores.base import QUARTER_MS, Stored
 
@@ -79,19 +79,15 @@ SELECT {columns} FROM {table} WHERE id >= ? ORDER BY id
     for table, columns in _STATES.items()
 }
 _SAME = {
-    table: f"SELECT place, {_STATES[table]} FROM wanted CROSS JOIN {table} WHERE dedupe_key = shared"
-    for table in ("impression", "conversion")
+    "impression": "dedupe_key = shared AND kind = name",
+    "conversion": "dedupe_key = shared",
 }
-_SAME["impression"] += " AND kind = name"
-# What a decision needs: what counted within a window before, and all from that moment on.
 FIND_SAME = {
     table: f"""
--- One row per thing that its sender calls the same as another, of a list, and its place in that.
-WITH wanted (place, shared, name, since_ms, from_ms, duplicate) AS (VALUES {{}})
-{same} AND drop_reason = 0 AND received_ms > since_ms AND received_ms < from_ms
-UNION ALL {same} AND drop_reason IN (0, duplicate) AND received_ms >= from_ms
+-- One row per thing that its sender calls the same as another, of a list.
+{sharing(_STATES[table], table, which)}
 """
-    for table, same in _SAME.items()
+    for table, which in _SAME.items()
 }
 
 
@@ -272,18 +268,13 @@ class Words:
 
     def _stored_of(self, changed: Mapping[Key, Sequence[SaidState]]) -> dict[Key, list[Any]]:
         """Return the rows of each key that decide about what *changed*."""
-        duplicate, keys = self.batch.term("duplicate"), list(changed)
-        asked: dict[str, list[tuple[object, ...]]] = {}
-        for place, (table, kind, key) in enumerate(keys):
-            from_ms = min(state.received_ms for state in changed[keys[place]])
-            since_ms = from_ms - WINDOWS_MS[table, kind]
-            row = (place, key, self.batch.term(kind), since_ms, from_ms, duplicate)
-            asked.setdefault(table, []).append(row)
-        found: dict[Key, list[Any]] = {}
-        for table, rows in asked.items():
-            for place, *row in self.batch.find(FIND_SAME[table], rows, "(?, ?, ?, ?, ?, ?)"):
-                found.setdefault(keys[place], []).append(row)
-        return found
+        asked = {}
+        for key, states in changed.items():
+            table, kind, shared = key
+            from_ms = min(state.received_ms for state in states)
+            named, window_ms = self.batch.term(kind), WINDOWS_MS[table, kind]
+            asked[key] = Same(FIND_SAME[table], shared, named, from_ms, window_ms)
+        return self.batch.find_same(asked)
 
     def _take_states(self, table: str, rows: Iterable[Any]) -> list[SaidState]:
         """Return the events of *rows*, the same ones each time."""

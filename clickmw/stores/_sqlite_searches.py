@@ -201,7 +201,7 @@ class Searches:
             # Whom it made half-typed may count now.
             again[key] = min(again.get(key, search.received_ms), search.received_ms - TYPING_MS)
         asked = [(*key, earliest_ms - LOOK_BACK_MS) for key, earliest_ms in visitors.items()]
-        self.batch.load_searches(row[0] for row in self.batch.find(FIND_RECENT, asked, "(?, ?, ?)"))
+        self.batch.load_searches(row[0] for row in self.batch.find(FIND_RECENT, asked))
         walks: dict[tuple[int, bytes | None], list[SearchState]] = {key: [] for key in visitors}
         for search in self.states.values():
             key = (search.at.site, search.visitor)
@@ -255,9 +255,9 @@ class Searches:
                 own = search.own_clicks, search.own_best
                 belonging.setdefault(search.first, []).append(own)
         stored = sorted(key for key in owners if key in self.states and self.states[key].stored)
-        for first, query_id, *standing in batch.find(FIND_BELONGING, stored):
+        for first, query_id, clicks, best in batch.find(FIND_BELONGING, stored):
             if query_id not in self.states:
-                belonging.setdefault(first, []).append((standing[0], standing[1]))
+                belonging.setdefault(first, []).append((clicks, best))
         for query_id in owners:
             if query_id in self.states:
                 self._settle(self.states[query_id], belonging.get(query_id, []))
