@@ -11,6 +11,7 @@ import pytest
 from webtest import TestApp
 from werkzeug.test import Client
 
+from clickmw.demo import running
 from clickmw.pydocs_search import documents
 from clickmw.pydocs_search.best_bets import BEST_BETS, best_bets
 from clickmw.pydocs_search.documents import Document
@@ -338,6 +339,18 @@ def test_pages_need_nothing_from_elsewhere(site):
     page = site.get("/search?q=json").text
     assert re.findall(r'(?:src|srcset)="|<script|@import', page) == []
     assert "url(" not in site.get("/site.css").text
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("path", ["/", "/search?q=json", "/doc/json"])
+def test_no_page_is_wider_than_its_window(index, path, profile_of):
+    tab = profile_of().new_page()
+    with running(make_site(index), 0) as address:
+        tab.goto(address.rstrip("/") + path)
+        for width in (320, 580, 959, 960, 1000, 1030, 1280):
+            tab.set_viewport_size({"width": width, "height": 800})
+            assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+        tab.goto("about:blank")
 
 
 def test_the_style_sheet_is_cached(site):
